@@ -37,7 +37,7 @@ def redis_failure(error: BaseException) -> str:
     for kind, text in CAUSES.items():
         for cause in causes:
             if isinstance(cause, kind):
-                return text.format(said=_said(cause))
+                return text.format(said=_server_message(cause))
     return type(causes[-1]).__name__
 
 
@@ -51,6 +51,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         )
 
 
-def _said(error: BaseException) -> str:
+def _server_message(error: BaseException) -> str:
     """The server's words, without the arguments of a command that it doesn't know."""
     return str(error).partition(", with args")[0].partition("\n")[0]

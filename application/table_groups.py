@@ -44,12 +44,12 @@ class TableGroups[P](Protocol):
         """Ascending."""
         ...
 
-    async def of_organization(self, organization: OrganizationId) -> Placement:
+    async def organization_placement(self, organization: OrganizationId) -> Placement:
         """At most PLACEMENT_KNOWN_S old. Raises NotFound."""
         ...
 
-    async def of_project(self, project: ProjectId) -> Placement | None:
-        """As `of_organization`. None for an unknown project, and for a removed one."""
+    async def project_placement(self, project: ProjectId) -> Placement | None:
+        """As `organization_placement`. None for an unknown project, and for a removed one."""
         ...
 
     async def open(self, group: int) -> P | None:
@@ -66,10 +66,10 @@ class OneGroup:
     async def all(self) -> Sequence[int]:
         return (FIRST_GROUP,)
 
-    async def of_organization(self, organization: OrganizationId) -> Placement:  # noqa: ARG002 - of the port
+    async def organization_placement(self, organization: OrganizationId) -> Placement:  # noqa: ARG002 - of the port
         return IN_FIRST_GROUP
 
-    async def of_project(self, project: ProjectId) -> Placement | None:  # noqa: ARG002 - of the port
+    async def project_placement(self, project: ProjectId) -> Placement | None:  # noqa: ARG002 - of the port
         return IN_FIRST_GROUP
 
     async def open(self, group: int) -> None:

@@ -81,7 +81,7 @@ class UseCases:
     """All use cases, by context. Each context also holds the ports that callers call directly.
 
     Those at the end belong to no context. All work on the tables of one group of organizations:
-    `of` gives those of an organization.
+    `for_organization` gives those of an organization.
     """
 
     def __init__(self, ports: Ports) -> None:
@@ -92,7 +92,7 @@ class UseCases:
         self.tracing = TracingUseCases(tracing, clock, new_id)
         self.identity = IdentityUseCases(identity, editor, random, self._objects_of)
         self.evaluation = EvaluationUseCases(
-            evaluation, clock, new_id, random, self.tracing.record_rejections.of_logs
+            evaluation, clock, new_id, random, self.tracing.record_rejections.record_logs
         )
         self.datasets = DatasetUseCases(evaluation, tracing.traces, clock)
         self.experiments = ExperimentUseCases(evaluation, self.evaluation.run_factory, clock)
@@ -119,25 +119,29 @@ class UseCases:
         self._groups = ports.groups
         self._opened: dict[int, UseCases] = {FIRST_GROUP: self}
 
-    async def of(self, organization: OrganizationId, *, writes: bool = True) -> "UseCases":
+    async def for_organization(
+        self, organization: OrganizationId, *, writes: bool = True
+    ) -> "UseCases":
         """The use cases over the tables of the organization's group.
 
         Raises NotFound if the organization doesn't exist; Unavailable, also while it moves to
         another group: then it takes no writes, and for some seconds no reads.
         """
-        return await self._at(await self._groups.of_organization(organization), writes=writes)
+        return await self._at(
+            await self._groups.organization_placement(organization), writes=writes
+        )
 
-    async def of_project(self, project: ProjectId) -> "UseCases":
-        """As `of`. Those of the first group, where it has nothing, for an unknown project."""
-        placement = await self._groups.of_project(project)
+    async def for_project(self, project: ProjectId) -> "UseCases":
+        """As `for_organization`. For an unknown project those of the first group."""
+        placement = await self._groups.project_placement(project)
         return self._opened[FIRST_GROUP] if placement is None else await self._at(placement)
 
     async def _at(self, placement: Placement, *, writes: bool = True) -> "UseCases":
         if not (placement.takes_writes if writes else placement.takes_reads):
             raise Unavailable(MOVES, retry_after_s=MOVING_RETRY_S)
-        return await self.of_group(placement.group)
+        return await self.for_group(placement.group)
 
-    async def of_group(self, group: int) -> "UseCases":
+    async def for_group(self, group: int) -> "UseCases":
         """Raises Unavailable."""
         found = self._opened.get(group)
         if found is None:
@@ -151,11 +155,11 @@ class UseCases:
 
         Raises as `EvaluationUseCases.run_job` does.
         """
-        await (await self.of_project(job.project)).evaluation.run_job(job)
+        await (await self.for_project(job.project)).evaluation.run_job(job)
 
     async def groups(self) -> Sequence[int]:
         """All groups, the first one first. Raises Unavailable."""
         return await self._groups.all()
 
     async def _objects_of(self, organization: OrganizationId) -> ObjectIndex:
-        return (await self.of(organization, writes=False)).objects
+        return (await self.for_organization(organization, writes=False)).objects

@@ -16,9 +16,9 @@ class StoredGroups(Protocol):
 
     async def all(self) -> Sequence[int]: ...
 
-    async def of_organization(self, organization: OrganizationId) -> Placement: ...
+    async def organization_placement(self, organization: OrganizationId) -> Placement: ...
 
-    async def of_project(self, project: ProjectId) -> Placement | None: ...
+    async def project_placement(self, project: ProjectId) -> Placement | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,18 @@ class CachedGroups:
     async def all(self) -> Sequence[int]:
         return await self.inner.all()
 
-    async def of_organization(self, organization: OrganizationId) -> Placement:
+    async def organization_placement(self, organization: OrganizationId) -> Placement:
         now = self.clock()
         found = self._find(organization, now)
         if found is None:
-            found = await self.inner.of_organization(organization)
+            found = await self.inner.organization_placement(organization)
             self._keep(organization, found, now)
         return found
 
-    async def of_project(self, project: ProjectId) -> Placement | None:
+    async def project_placement(self, project: ProjectId) -> Placement | None:
         now = self.clock()
         found = self._find(project, now)
-        if found is None and (found := await self.inner.of_project(project)) is not None:
+        if found is None and (found := await self.inner.project_placement(project)) is not None:
             self._keep(project, found, now)
         return found
 

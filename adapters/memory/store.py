@@ -194,8 +194,8 @@ class StoredItem:
 class ProjectTable[*K, V](dict[tuple[ids.ProjectId, *K], V]):
     """The rows of all projects, by project and key.
 
-    `find`, `require`, `of` and `live` don't see the rows of a removed project, which may exist for
-    a while.
+    `find`, `require`, `in_project` and `live` don't see the rows of a removed project. They may
+    exist for a while.
     """
 
     def __init__(self, noun: str, removed: Container[ids.ProjectId]) -> None:
@@ -221,7 +221,7 @@ class ProjectTable[*K, V](dict[tuple[ids.ProjectId, *K], V]):
         """Deletes at most `most` rows of removed projects; returns how many."""
         return len(delete_rows(self, lambda key, _: key[0] in self._removed, most))
 
-    def of(self, project: ids.ProjectId) -> list[V]:
+    def in_project(self, project: ids.ProjectId) -> list[V]:
         if project in self._removed:
             return []
         return [row for key, row in self.items() if key[0] == project]
@@ -374,7 +374,7 @@ class MemoryStore:
         sessions = self._erasing(project, DataSubjectKind.SESSION)
         return [
             one
-            for one in self.traces.of(project)
+            for one in self.traces.in_project(project)
             if one.user_id not in users and one.session_id not in sessions
         ]
 
@@ -384,7 +384,7 @@ class MemoryStore:
         if matching.scored is None and not matching.not_scored:
             return found
         scores: dict[ids.TraceId, list[TraceScore]] = {}
-        for score in self.trace_scores.of(project):
+        for score in self.trace_scores.in_project(project):
             if not score.is_of_span:
                 scores.setdefault(score.trace_id, []).append(score)
 
@@ -412,7 +412,7 @@ class MemoryStore:
     def hidden_sessions(self, project: ids.ProjectId) -> set[str | None]:
         """Sessions that are being erased, or that lose a trace to an erasure."""
         users = self.hidden_users(project)
-        losing = {one.session_id for one in self.traces.of(project) if one.user_id in users}
+        losing = {one.session_id for one in self.traces.in_project(project) if one.user_id in users}
         return (self._erasing(project, DataSubjectKind.SESSION) | losing) - {None}
 
     def hidden_users(self, project: ids.ProjectId) -> set[str | None]:
@@ -424,12 +424,12 @@ class MemoryStore:
         return self._erasing(project, DataSubjectKind.SESSION)
 
     def _erasing(self, project: ids.ProjectId, kind: DataSubjectKind) -> set[str | None]:
-        return {one.id for one in self.erasing.of(project) if one.kind is kind}
+        return {one.id for one in self.erasing.in_project(project) if one.kind is kind}
 
     def leaves_erased_subject(self, project: ids.ProjectId, before: Trace, after: Trace) -> bool:
         """Whether a change moves a trace away from a user or session under erasure."""
         lost = data_subjects_of(before) - data_subjects_of(after)
-        return not lost.isdisjoint(self.erasing.of(project))
+        return not lost.isdisjoint(self.erasing.in_project(project))
 
     def write_natively(
         self, project: ids.ProjectId, trace: Trace, payloads: Collection[str] = ()
@@ -513,7 +513,7 @@ class MemoryStore:
         return len(ours)
 
     def sessions_of(self, project: ids.ProjectId) -> set[str | None]:
-        return {trace.session_id for trace in self.traces.of(project)}
+        return {trace.session_id for trace in self.traces.in_project(project)}
 
     # --- scores ---
 
@@ -531,17 +531,19 @@ class MemoryStore:
         )
 
     def visible_trace_scores(self, project: ids.ProjectId) -> list[TraceScore]:
-        hidden = {one.id for one in self.traces.of(project)}
+        hidden = {one.id for one in self.traces.in_project(project)}
         hidden -= {one.id for one in self.visible_traces(project)}
-        return [one for one in self.trace_scores.of(project) if one.trace_id not in hidden]
+        return [one for one in self.trace_scores.in_project(project) if one.trace_id not in hidden]
 
     def visible_session_scores(self, project: ids.ProjectId) -> list[SessionScore]:
         hidden = self.hidden_sessions(project)
-        return [one for one in self.session_scores.of(project) if one.session_id not in hidden]
+        return [
+            one for one in self.session_scores.in_project(project) if one.session_id not in hidden
+        ]
 
     def scores_of_run(self, project: ids.ProjectId, run: ids.RunId) -> list[Score]:
         """The scores of a run, of traces and sessions."""
-        known = [*self.trace_scores.of(project), *self.session_scores.of(project)]
+        known = [*self.trace_scores.in_project(project), *self.session_scores.in_project(project)]
         return [score for score in known if score.run_id == run]
 
     def score_of(self, project: ids.ProjectId, score: ids.ScoreId) -> Score | None:
@@ -568,7 +570,9 @@ class MemoryStore:
 
     def runs_of(self, project: ids.ProjectId) -> list[StoredRun]:
         """Ordered by creation."""
-        return sorted(self.runs.of(project), key=lambda one: (one.run.created_at, one.run.id))
+        return sorted(
+            self.runs.in_project(project), key=lambda one: (one.run.created_at, one.run.id)
+        )
 
     def work_of(self, project: ids.ProjectId, run: ids.RunId) -> list[StoredTarget]:
         """The items in the order in which they are queued."""
@@ -577,7 +581,9 @@ class MemoryStore:
 
     def alerts_of(self, project: ids.ProjectId, monitor: ids.MonitorId) -> list[Alert]:
         """Ordered by creation."""
-        return by_creation(one for one in self.alerts.of(project) if one.monitor_id == monitor)
+        return by_creation(
+            one for one in self.alerts.in_project(project) if one.monitor_id == monitor
+        )
 
     def delete_alert(self, project: ids.ProjectId, alert: UUID) -> None:
         """Deletes an existing alert with its changes."""

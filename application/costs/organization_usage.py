@@ -62,7 +62,7 @@ class ReadUsage:
         projects = [
             project.id for project in await self.directory.projects(membership.organization_id)
         ]
-        parts = await self.ledger.of_projects(projects, within, by)
+        parts = await self.ledger.projects_spending(projects, within, by)
         return OrganizationUsage(within, await self.ledger.total(projects, within), parts)
 
 
@@ -178,8 +178,8 @@ async def _with_spending(
     month = month_start(now)
     projects = [one.id for one in await ports.directory.projects(organization)]
     spent = await ports.ledger.total(projects, CreatedWithin(month))
-    of_budget = await ports.budgets.organization_spending(organization, now)
-    return SpendingLimits(month, limits, replace(spent, usd=max(spent.usd, of_budget)))
+    budgeted = await ports.budgets.organization_spending(organization, now)
+    return SpendingLimits(month, limits, replace(spent, usd=max(spent.usd, budgeted)))
 
 
 def _validated(usd: Decimal | None, field: str) -> Decimal | None:

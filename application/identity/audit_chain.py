@@ -44,7 +44,7 @@ class ListRefusals:
     async def __call__(self, membership: Membership) -> Sequence[CountedRefusal]:
         """The newest LISTED_REFUSALS_MAX, with their counts. Raises Forbidden, Unavailable."""
         check_right(membership.role, Action.READ_AUDIT_LOG)
-        return await self.refusals.of(membership.organization_id, LISTED_REFUSALS_MAX)
+        return await self.refusals.latest(membership.organization_id, LISTED_REFUSALS_MAX)
 
 
 @dataclass(frozen=True, slots=True)

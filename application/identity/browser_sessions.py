@@ -268,7 +268,7 @@ class SessionReach:
     projects: Sequence[Project]
 
 
-async def reach_of(
+async def session_reach(
     directory: Directory, holder: Person | ApiKey, most: int | None = None
 ) -> SessionReach:
     """At most `most` organizations, and all of their projects. Raises Unavailable.
@@ -297,8 +297,8 @@ class ReadSessionReach:
     directory: Directory
 
     async def __call__(self, holder: Person | ApiKey, most: int) -> SessionReach:
-        """As `reach_of`."""
-        return await reach_of(self.directory, holder, most)
+        """As `session_reach`."""
+        return await session_reach(self.directory, holder, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +309,7 @@ class ListMySessions:
 
     async def __call__(self, person: Person) -> Sequence[BrowserSession]:
         """The open sessions of the dashboard, the newest first. Raises Unavailable."""
-        stored, now = await self.sessions.of_user(person.user.id), self.clock()
+        stored, now = await self.sessions.by_user(person.user.id), self.clock()
         return [
             one
             for one in stored
@@ -342,7 +342,7 @@ class EndMySession:
 
     async def __call__(self, person: Person, session: BrowserSessionId) -> None:
         """Raises NotFound if the person has no such session, Unavailable."""
-        for one in await self.sessions.of_user(person.user.id):
+        for one in await self.sessions.by_user(person.user.id):
             if one.id == session:
                 entries = await self.audit.entries(
                     AuditAction.BROWSER_SESSION_ENDED, one, person, person.origin

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from application.identity.browser_sessions import reach_of
+from application.identity.browser_sessions import session_reach
 from application.identity.ports import Directory, ObjectIndex
 from domain.errors import NotFound, Unavailable
 from domain.identity.api_key import ApiKey
@@ -29,7 +29,7 @@ class FindObjects:
         organization that can't be read now, as in the last moments of its move, hides no object of
         another one. Raises Unavailable if nothing is found elsewhere: it may be there.
         """
-        projects = (await reach_of(self.directory, holder)).projects[:FIND_PROJECTS_MAX]
+        projects = (await session_reach(self.directory, holder)).projects[:FIND_PROJECTS_MAX]
         places: dict[int, tuple[ObjectIndex, list[ProjectId]]] = {}
         found, failures = list[FoundObject](), list[Unavailable]()
         for organization in dict.fromkeys(one.organization_id for one in projects):

@@ -218,7 +218,7 @@ class BrowserSessions(Protocol):
         """Moves `last_used_at` forward, never back. Ignores an unknown session."""
         ...
 
-    async def of_user(self, user: UserId) -> Sequence[BrowserSession]:
+    async def by_user(self, user: UserId) -> Sequence[BrowserSession]:
         """All of the user that are stored, the newest first."""
         ...
 
@@ -518,7 +518,9 @@ class Refusals(Protocol):
         """
         ...
 
-    async def of(self, organization: OrganizationId | None, limit: int) -> Sequence[CountedRefusal]:
+    async def latest(
+        self, organization: OrganizationId | None, limit: int
+    ) -> Sequence[CountedRefusal]:
         """The newest hours first, in an hour the most frequent; None: of no organization."""
         ...
 

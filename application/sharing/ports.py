@@ -26,7 +26,7 @@ class TraceLinks(Protocol):
         """
         ...
 
-    async def of_trace(self, project: ProjectId, trace: TraceId) -> Sequence[TraceLink]:
+    async def by_trace(self, project: ProjectId, trace: TraceId) -> Sequence[TraceLink]:
         """The newest first, with expired ones."""
         ...
 

@@ -78,7 +78,7 @@ class ListTraceLinks:
             await self.traces.revision(project, trace)
         except NotFound:
             return []
-        return await self.links.of_trace(project, trace)
+        return await self.links.by_trace(project, trace)
 
 
 @dataclass(frozen=True, slots=True)

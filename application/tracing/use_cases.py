@@ -84,5 +84,5 @@ class TracingUseCases:
             ports.otlp, ports.settle_after, clock
         )
         self.delete_orphaned_records = open_traces.DeleteOrphanedRecords(
-            ports.otlp, clock, self.record_rejections.of_orphans
+            ports.otlp, clock, self.record_rejections.record_orphans
         )

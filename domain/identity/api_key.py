@@ -38,9 +38,9 @@ ALL_SCOPES: Final = frozenset(Scope)
 LISTED_SCOPES_MAX: Final = 100  # in one request, repeated ones included
 
 
-def check_scopes(of_key: Collection[Scope], needed: Iterable[Scope]) -> None:
+def check_scopes(granted: Collection[Scope], needed: Iterable[Scope]) -> None:
     """Raises Forbidden, naming every missing one, unless the key has all that are needed."""
-    missing = [f"'{scope}'" for scope in needed if scope not in of_key]
+    missing = [f"'{scope}'" for scope in needed if scope not in granted]
     if missing:
         noun = "scope" if len(missing) == 1 else "scopes"
         raise Forbidden(f"This API key lacks the {noun} {' and '.join(missing)}")

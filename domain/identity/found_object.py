@@ -36,6 +36,6 @@ class FoundObject:
     project_id: ProjectId
 
 
-def sought_uuid(text: str) -> UUID | None:
+def uuid_or_none(text: str) -> UUID | None:
     """The UUID that a text is, with or without hyphens; None if it is another text."""
     return UUID(text) if _UUID.fullmatch(text) else None

@@ -172,12 +172,12 @@ def pricing_of(prices: Sequence[ModelPrice], otherwise: Pricing) -> Pricing:
     tried = [(one.match.strip().lower(), one.tariff, one.version) for one in newest_first(prices)]
 
     @lru_cache(MODELS_CACHED)
-    def of_model(model: str) -> list[tuple[Tariff, str]]:
+    def rate_tariffs(model: str) -> list[tuple[Tariff, str]]:
         name = model.strip().lower()
         return [(tariff, version) for match, tariff, version in tried if matches_model(match, name)]
 
     def price(model: str, usage: Usage, at: datetime) -> Price | None:
-        for tariff, version in of_model(model):
+        for tariff, version in rate_tariffs(model):
             if (found := first_price((tariff,), usage, at, version)) is not None:
                 return found
         return otherwise(model, usage, at)

@@ -17,7 +17,7 @@ UNCHANGED: Final = Unchanged.UNCHANGED
 type Clearable[T] = T | Literal[Unchanged.UNCHANGED] | None
 
 
-def said(change: Any) -> dict[str, Any]:
+def given_fields(change: Any) -> dict[str, Any]:
     """The fields of a change that may be cleared, and that it says: with their new values."""
     return {
         one.name: value

@@ -150,8 +150,8 @@ class TraceComparison:
         listed = [one for one in found if not only_changes or one.change is not StepChange.SAME]
         counted = Counter(one.change for one in found)
         return cls(
-            a=TraceSummary.of(a),
-            b=TraceSummary.of(b),
+            a=TraceSummary.from_trace(a),
+            b=TraceSummary.from_trace(b),
             compared_a=len(ours),
             compared_b=len(theirs),
             counts=StepCounts(**{change.value: counted[change] for change in StepChange}),

@@ -193,7 +193,7 @@ class TraceOutline:
         rows = [OutlineRow.from_span(span, trace.started_at) for span in spans]
         places = {span.id: place for place, span in enumerate(trace.spans)}
         return cls(
-            summary=TraceSummary.of(trace),
+            summary=TraceSummary.from_trace(trace),
             revision=revision,
             first=first,
             columns=OutlineColumns.from_rows(rows, first, places),

@@ -129,7 +129,7 @@ class SessionFilter:
         return self.user_id is not None or any(texts)
 
     @property
-    def of_traces(self) -> TraceFilter:
+    def trace_filter(self) -> TraceFilter:
         """The conditions that select traces."""
         return TraceFilter(
             user_id=self.user_id,

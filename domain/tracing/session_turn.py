@@ -36,7 +36,7 @@ class SessionTurn:
         input_preview = PayloadPreview.from_payload(trace.input)
         output_preview = PayloadPreview.from_payload(trace.output)
         return cls(
-            summary=TraceSummary.of(trace),
+            summary=TraceSummary.from_trace(trace),
             input=None if input_preview else trace.input,
             output=None if output_preview else trace.output,
             input_preview=input_preview,

@@ -10,7 +10,7 @@ from typing import Final, Self
 from domain.errors import Invalid
 from domain.frozen_by_types import frozen_by_types
 from domain.ids import SpanId
-from domain.tracing.change import UNCHANGED, Clearable, later_status, latest, said
+from domain.tracing.change import UNCHANGED, Clearable, given_fields, later_status, latest
 from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText, merged_objects
 from domain.tracing.usage import (
     EXACT,
@@ -352,6 +352,6 @@ class SpanChange:
             kind=self.kind or span.kind,
             status=self.status or span.status,
             metadata=merged_objects(span.metadata, self.metadata),
-            **said(self),
+            **given_fields(self),
         )
         return changed.repriced_after(span).settled(pricing)

@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from domain.frozen_by_types import frozen_by_types
 from domain.ids import SpanId, TraceId
-from domain.tracing.change import UNCHANGED, Clearable, later_status, latest, said
+from domain.tracing.change import UNCHANGED, Clearable, given_fields, later_status, latest
 from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText, merged_objects
 from domain.tracing.span import (
     Span,
@@ -195,7 +195,7 @@ class TraceSummary:
     totals: Totals
 
     @classmethod
-    def of(cls, trace: Trace) -> Self:
+    def from_trace(cls, trace: Trace) -> Self:
         """The summary of a settled trace."""
         shown = {one.name: getattr(trace, one.name) for one in fields(cls) if one.name != "totals"}
         return cls(**shown, totals=Totals.from_spans(trace.spans))
@@ -245,5 +245,5 @@ class TraceChange:
             status=self.status or trace.status,
             tags=trace.tags if self.tags is None else self.tags,
             metadata=merged_objects(trace.metadata, self.metadata),
-            **said(self),
+            **given_fields(self),
         )

@@ -58,7 +58,7 @@ class TraceGroupKey(StrEnum):
     NAME = "name"
     USER = "user"
 
-    def of(self, trace: Trace) -> str | None:
+    def group_of(self, trace: Trace) -> str | None:
         return _GROUP_OF[self](trace)
 
 
@@ -140,7 +140,7 @@ def trace_groups(traces: Iterable[Trace], query: TraceAnalyticsQuery) -> list[Tr
         return [_trace_group(GroupKind.ALL, within, query)] if within else []
     by_value: dict[str | None, list[Trace]] = {}
     for one in within:
-        by_value.setdefault(query.by.of(one), []).append(one)
+        by_value.setdefault(query.by.group_of(one), []).append(one)
     ranked = sorted(
         by_value.items(), key=lambda group: rank(group[0], _trace_rank(group[1], query.metric))
     )

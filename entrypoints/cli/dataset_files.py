@@ -202,18 +202,20 @@ def import_file(
 
     Creates the dataset if it doesn't exist. Raises CommandError.
     """
-    of = file_format(name, format_)
+    file_type = file_format(name, format_)
     try:
-        total = _count(name, of) if is_read_twice(name) else None
+        total = _count(name, file_type) if is_read_twice(name) else None
         with open_export(name) as file:
-            return asyncio.run(_import(file, dataset, server, of, total, with_links=with_links))
+            return asyncio.run(
+                _import(file, dataset, server, file_type, total, with_links=with_links)
+            )
     except (OSError, EOFError) as error:
         raise CommandError(file_problem(name, error)) from error
 
 
-def _count(name: str, of: str) -> int:
+def _count(name: str, format_: str) -> int:
     with open_export(name) as file:
-        items = read_rows(file)[1] if of == "csv" else read_lines(file)
+        items = read_rows(file)[1] if format_ == "csv" else read_lines(file)
         return sum(1 for _ in items)
 
 
@@ -229,9 +231,15 @@ async def create_dataset(
 
 
 async def _import(
-    file: BinaryIO, dataset: str, server: Server, of: str, total: int | None, *, with_links: bool
+    file: BinaryIO,
+    dataset: str,
+    server: Server,
+    format_: str,
+    total: int | None,
+    *,
+    with_links: bool,
 ) -> int:
-    if of == "csv":
+    if format_ == "csv":
         header, items = read_rows(file, with_links=with_links)
     else:
         header, items = b"", read_lines(file, with_links=with_links)
@@ -239,7 +247,7 @@ async def _import(
         create = server.poster(client, "/datasets", "application/json")
         await create_dataset(create, dataset, lambda line: sys.stderr.write(f"{line}\n"))
         path = f"/datasets/{quote(dataset, safe='')}/items/batch"
-        post = server.poster(client, path, CONTENT_TYPES[of])
+        post = server.poster(client, path, CONTENT_TYPES[format_])
         with Progress(total, sys.stderr) as progress:
             importer = ItemImporter(
                 post, progress, lambda line: sys.stderr.write(f"{line}\n"), header
@@ -262,15 +270,15 @@ def export_file(
 
     Raises CommandError.
     """
-    of = file_format(name, format_)
+    file_type = file_format(name, format_)
     given = {"version": version, "split": split}
     query = {key: value for key, value in given.items() if value is not None}
     try:
         if name == STANDARD_INPUT:
-            count = asyncio.run(_export(dataset, server, of, query, sys.stdout.buffer))
+            count = asyncio.run(_export(dataset, server, file_type, query, sys.stdout.buffer))
         else:
             with complete_file(name) as file:
-                count = asyncio.run(_export(dataset, server, of, query, file))
+                count = asyncio.run(_export(dataset, server, file_type, query, file))
     except OSError as error:
         raise CommandError(file_problem(name, error)) from error
     sys.stderr.write(f"{counted(count, 'item')} written\n")
@@ -298,7 +306,7 @@ def complete_file(name: str) -> Iterator[BinaryIO]:
 
 
 async def _export(
-    dataset: str, server: Server, of: str, query: dict[str, str], out: BinaryIO
+    dataset: str, server: Server, format_: str, query: dict[str, str], out: BinaryIO
 ) -> int:
     """The number of items."""
     import httpx2  # noqa: PLC0415 - as in `Server`
@@ -311,8 +319,10 @@ async def _export(
                 raise CommandError(problem_detail(Response(page.status_code, page.content)))
             total = msgspec.json.decode(page.content, type=_Page).total
             with Progress(total, sys.stderr) as progress:
-                counter = _ItemCounter(of)
-                request = client.stream("GET", f"{path}/export", params={**query, "format": of})
+                counter = _ItemCounter(format_)
+                request = client.stream(
+                    "GET", f"{path}/export", params={**query, "format": format_}
+                )
                 async with request as response:
                     if response.status_code != OK:
                         content = await response.aread()
@@ -321,15 +331,15 @@ async def _export(
                         out.write(chunk)
                         progress.advance(counter.add(chunk))
         except httpx2.HTTPError as error:
-            raise CommandError(server.away(error)) from error
+            raise CommandError(server.unreachable_message(error)) from error
     return total
 
 
 class _ItemCounter:
     """Counts the items in the chunks of a file."""
 
-    def __init__(self, of: str) -> None:
-        self._is_csv = of == "csv"
+    def __init__(self, format_: str) -> None:
+        self._is_csv = format_ == "csv"
         self._quotes = 0
         self._skips = 1 if self._is_csv else 0  # the header
 

@@ -262,73 +262,74 @@ def _plain(text: str) -> str:
     return _UNPRINTABLE.sub(" ", text)
 
 
-def as_text(of: Comparison) -> str:
+def as_text(comparison: Comparison) -> str:
     """A line for the verdict, each rule, each mismatch and each new failure."""
-    lines = [of.verdict]
+    lines = [comparison.verdict]
     lines += [
-        f"{one.verdict}: {one.rule.text}: {one.change_text}: {one.reason}" for one in of.results
+        f"{one.verdict}: {one.rule.text}: {one.change_text}: {one.reason}"
+        for one in comparison.results
     ]
-    lines += [one.text for one in of.mismatches]
-    lines += [of.rescoring.text] if of.rescoring else []
+    lines += [one.text for one in comparison.mismatches]
+    lines += [comparison.rescoring.text] if comparison.rescoring else []
     lines += [
         f"new failure: {one.item} ({one.metric}): {one.base:.4g} before, {one.candidate:.4g} now; "
         f"{one.evidence}"
-        for one in of.new_failures
+        for one in comparison.new_failures
     ]
-    if of.failures > len(of.new_failures):
-        lines.append(f"{of.failures:,} new failures in all")
-    for metric, floor in (of.noise_floor or {}).items():
+    if comparison.failures > len(comparison.new_failures):
+        lines.append(f"{comparison.failures:,} new failures in all")
+    for metric, floor in (comparison.noise_floor or {}).items():
         lines.append(f"noise floor of {metric}: {floor:.4f}")
     return "".join(f"{_plain(line)}\n" for line in lines)
 
 
-def as_markdown(of: Comparison) -> str:
+def as_markdown(comparison: Comparison) -> str:
     """A report for a pull request. Texts of users are escaped."""
 
     def cell(text: str) -> str:
         return _MARKDOWN.sub(r"\\\1", _plain(text))
 
-    lines = [f"## Gate: {of.verdict}", ""]
-    if of.results:
+    lines = [f"## Gate: {comparison.verdict}", ""]
+    if comparison.results:
         lines += ["| Rule | Verdict | Change, with its interval | |", "|---|---|---|---|"]
-        for one in of.results:
+        for one in comparison.results:
             cells = (cell(one.rule.text), one.verdict, cell(one.change_text), cell(one.reason))
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
-    lines += [f"- {cell(one.text)}" for one in of.mismatches]
-    lines += [f"- {cell(of.rescoring.text)}"] if of.rescoring else []
-    if of.new_failures:
-        lines += [f"### {counted(of.failures, 'new failure')}", ""]
+    lines += [f"- {cell(one.text)}" for one in comparison.mismatches]
+    lines += [f"- {cell(comparison.rescoring.text)}"] if comparison.rescoring else []
+    if comparison.new_failures:
+        lines += [f"### {counted(comparison.failures, 'new failure')}", ""]
         lines += ["| Item | Metric | Before | Now | Evidence |", "|---|---|---|---|---|"]
         lines += [
             f"| {cell(one.item)} | {cell(one.metric)} | {one.base:.4g} | {one.candidate:.4g} | "
             f"{cell(one.evidence)} |"
-            for one in of.new_failures
+            for one in comparison.new_failures
         ]
         lines.append("")
     lines += ["| Mean of an item | Baseline | Candidate |", "|---|---|---|"]
-    for name, mean in of.base.means.items():
-        lines.append(f"| {name} | {mean} | {of.candidate.means[name]} |")
+    for name, mean in comparison.base.means.items():
+        lines.append(f"| {name} | {mean} | {comparison.candidate.means[name]} |")
     return "\n".join(lines) + "\n"
 
 
-def as_junit(of: Comparison) -> bytes:
+def as_junit(comparison: Comparison) -> bytes:
     """A test for each rule: regressed is a failure, incomplete an error, inconclusive skipped."""
     suite = ET.Element("testsuite", name="pandaprobe gate")
     names = {"regressed": "failure", "incomplete": "error", "inconclusive": "skipped"}
-    for one in of.results:
+    for one in comparison.results:
         case = ET.SubElement(suite, "testcase", classname="gate", name=_plain(one.rule.text))
         if one.verdict in names:
             message = _plain(f"{one.change_text}: {one.reason}")
             ET.SubElement(case, names[one.verdict], message=message)
-    for mismatch in of.mismatches:
+    for mismatch in comparison.mismatches:
         name = f"same {mismatch.what}" + (f" of {mismatch.metric}" if mismatch.metric else "")
         case = ET.SubElement(suite, "testcase", classname="gate", name=_plain(name))
         ET.SubElement(case, "error", message=_plain(mismatch.text))
     for tag, attribute in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
         suite.set(attribute, str(len(suite.findall(f"testcase/{tag}"))))
     suite.set("tests", str(len(suite)))
-    ET.SubElement(suite, "system-out").text = as_text(of).replace("\r", " ")
+    ET.SubElement(suite, "system-out").text = as_text(comparison).replace("\r", " ")
     content: bytes = ET.tostring(suite, encoding="utf-8", xml_declaration=True)
     return content
 

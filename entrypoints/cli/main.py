@@ -141,8 +141,8 @@ def _add_dev_servers(environ: Mapping[str, str]) -> dict[str, str]:
     return with_defaults(environ, dev_supervisor.running_servers(data_dir))
 
 
-def _organization(of: str) -> Option:
-    help_ = f"the organization of the {of}; default with `dev`: the first one"
+def _organization(owner: str) -> Option:
+    help_ = f"the organization of the {owner}; default with `dev`: the first one"
     return option("--organization", metavar="ID", help=help_)
 
 
@@ -435,7 +435,7 @@ def _import_dataset(arguments: argparse.Namespace, settings: Settings) -> int:
     from entrypoints.cli import dataset_files, server_client  # noqa: PLC0415
 
     options = _client_options(arguments, settings)
-    server = server_client.Server.of(**options, described_in=dataset_files.DESCRIBED_IN)
+    server = server_client.Server.from_options(**options, described_in=dataset_files.DESCRIBED_IN)
     return dataset_files.import_file(
         arguments.file,
         arguments.dataset,
@@ -463,7 +463,7 @@ def _export_dataset(arguments: argparse.Namespace, settings: Settings) -> int:
     from entrypoints.cli import dataset_files, server_client  # noqa: PLC0415
 
     options = _client_options(arguments, settings)
-    server = server_client.Server.of(**options, described_in=dataset_files.DESCRIBED_IN)
+    server = server_client.Server.from_options(**options, described_in=dataset_files.DESCRIBED_IN)
     return dataset_files.export_file(
         arguments.dataset,
         arguments.file,
@@ -515,7 +515,7 @@ def _gate(arguments: argparse.Namespace, settings: Settings) -> int:
         "candidate_run": arguments.candidate_run,
     }
     options = _client_options(arguments, settings)
-    server = server_client.Server.of(**options, described_in=gate.DESCRIBED_IN)
+    server = server_client.Server.from_options(**options, described_in=gate.DESCRIBED_IN)
     reports = gate.Reports(junit=arguments.junit, markdown=arguments.markdown, json=arguments.json)
     return gate.run(server, body | sent, reports, arguments.wait)
 

@@ -61,7 +61,7 @@ class Server:
     organization: str | None = None
 
     @classmethod
-    def of(
+    def from_options(
         cls,
         url: str | None,
         key: str | None,
@@ -110,7 +110,7 @@ class Server:
                 f"--url, --key, --project or --organization is invalid: {error}"
             ) from error
 
-    def away(self, error: Exception) -> str:
+    def unreachable_message(self, error: Exception) -> str:
         """That the server doesn't answer, and what to check."""
         reason = str(error) or type(error).__name__
         return f"{self.url} doesn't answer: {reason}. {ADDRESS_HINT}"
@@ -127,7 +127,7 @@ class Server:
             except httpx2.UnsupportedProtocol as error:
                 raise CommandError(f"--url {self.url}: {error}") from error
             except httpx2.HTTPError as error:
-                return Response(0, self.away(error).encode())
+                return Response(0, self.unreachable_message(error).encode())
             return Response(
                 response.status_code, response.content, response.headers.get("retry-after")
             )

@@ -208,7 +208,7 @@ def run(
 
     Raises CommandError, also for a missing URL, key or project.
     """
-    server = Server.of(
+    server = Server.from_options(
         url, key, project, organization=organization, described_in="docs/tracing/exports.md"
     )
     try:

@@ -43,11 +43,11 @@ class OpenedGroups:
     async def all(self) -> Sequence[int]:
         return await self._known.all()
 
-    async def of_organization(self, organization: OrganizationId) -> Placement:
-        return await self._known.of_organization(organization)
+    async def organization_placement(self, organization: OrganizationId) -> Placement:
+        return await self._known.organization_placement(organization)
 
-    async def of_project(self, project: ProjectId) -> Placement | None:
-        return await self._known.of_project(project)
+    async def project_placement(self, project: ProjectId) -> Placement | None:
+        return await self._known.project_placement(project)
 
     async def open(self, group: int) -> Ports | None:
         if group == FIRST_GROUP:

@@ -65,7 +65,7 @@ async def _run(settings: Settings, recipe: Recipe, organization: str | None, pro
         new_project = Project(
             id=ProjectId(ports.new_id()), organization_id=owner, name=name, created_at=ports.clock()
         )
-        use_cases = await UseCases(ports).of(owner)
+        use_cases = await UseCases(ports).for_organization(owner)
         stored_project = await use_cases.identity.projects.ensure(owner, new_project)
         seeder = Seeder(
             use_cases.tracing.ingest_batch,

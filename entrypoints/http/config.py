@@ -71,7 +71,7 @@ async def choose_use_cases(scope: Scope, organization: OrganizationId | None) ->
     context = cast("HttpContext", cast("dict[str, Any]", scope)[_SCOPE_KEY])
     if organization is not None:
         writes = cast("dict[str, Any]", scope)["method"] not in READING
-        ours = await context.use_cases.of(organization, writes=writes)
+        ours = await context.use_cases.for_organization(organization, writes=writes)
         if ours is not context.use_cases:
             cast("dict[str, Any]", scope)[_SCOPE_KEY] = replace(context, use_cases=ours)
 

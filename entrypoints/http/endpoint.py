@@ -147,8 +147,8 @@ class HandlerSignature:
         """`body` and `response_type` are used if the signature can't express them."""
         hints = get_type_hints(inspect.unwrap(fn), include_extras=True)
         return cls(
-            path=Parameters(_bare(hints["path"]), "path") if "path" in hints else None,
-            params=Parameters(_bare(hints["params"]), "query") if "params" in hints else None,
+            path=Parameters(_unwrapped(hints["path"]), "path") if "path" in hints else None,
+            params=Parameters(_unwrapped(hints["params"]), "query") if "params" in hints else None,
             content=body or (_body_of(hints["content"]) if "content" in hints else None),
             takes_key="new_id" in hints,
             response_types=_response_types(
@@ -325,7 +325,7 @@ def _record_refused_ingest(request: HttpRequest, caller: Caller, refused: LimitE
     """SDKs drop what was refused for too long; their users see it in the project's rejections."""
     if caller.new_project is None:  # else the project doesn't exist
         message = f"requests were refused: {refused.message}"
-        http_context(request).use_cases.tracing.record_rejections.of_rate_limit(
+        http_context(request).use_cases.tracing.record_rejections.record_rate_limit(
             caller.project_id, message
         )
 
@@ -507,14 +507,14 @@ async def limit_by_address(
     await context.rate_limits.admit(scope, route_class, address_principal(origin))
 
 
-def _bare(hint: Any) -> Any:
+def _unwrapped(hint: Any) -> Any:
     return get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
 
 
 def _body_of(hint: Any) -> Body[Any] | RawBody[Any]:
     metadata = getattr(hint, "__metadata__", ())
     bodies = [annotation for annotation in metadata if isinstance(annotation, Body | RawBody)]
-    return bodies[0] if bodies else Body(_bare(hint), lambda wire, _: wire)
+    return bodies[0] if bodies else Body(_unwrapped(hint), lambda wire, _: wire)
 
 
 def _response_types(hint: Any) -> tuple[Any, ...]:

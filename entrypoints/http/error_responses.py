@@ -85,7 +85,7 @@ def _respond_to_failure(request: HttpRequest, failure: errors.Failure) -> Respon
 
 
 def _respond_to_problem(request: HttpRequest, problem: HttpProblem) -> Response[bytes]:
-    _tell_endpoint(request, problem.status, problem)
+    _notify_endpoint(request, problem.status, problem)
     return _respond(request, problem.status, problem.detail, problem.headers)
 
 
@@ -93,11 +93,11 @@ def _respond_to_unacceptable(request: HttpRequest, refused: UnacceptableRequest)
     status = HTTPStatus.BAD_REQUEST
     if isinstance(refused, TooManyItems):
         status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    _tell_endpoint(request, status, refused)
+    _notify_endpoint(request, status, refused)
     return _respond(request, status, refused.message)
 
 
-def _tell_endpoint(request: HttpRequest, status: int, error: Exception) -> None:
+def _notify_endpoint(request: HttpRequest, status: int, error: Exception) -> None:
     called = endpoint_of(request.route_handler)
     if called is not None and called.on_refused is not None:
         called.on_refused(request, status, error)

@@ -16,7 +16,7 @@ AUTH_CONTEXT: Final = "pandaprobe.auth_context"  # in the scope, once authentica
 STATUSES: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
-def who_was_recognized(request: HttpRequest) -> list[object]:
+def recognized_callers(request: HttpRequest) -> list[object]:
     """The callers that were recognized, also by a credential in the body."""
     return cast("AuthContext", cast("dict[str, Any]", request.scope)[AUTH_CONTEXT]).known
 

@@ -176,7 +176,7 @@ def _check(source: Source, wire: Any, domain_type: Any) -> None:
         if not isinstance(owner, type) or len(options) > 1:
             return
         found = _attribute_type(owner, name)
-    may_be_null = NoneType in _options(wire) or _bare(wire) is msgspec.Raw
+    may_be_null = NoneType in _options(wire) or _unwrapped(wire) is msgspec.Raw
     is_checked = not source.is_set and source.convert is None
     if is_checked and NoneType in _options(found) and not may_be_null:
         raise TypeError(f"{source.path} may be None")
@@ -198,7 +198,7 @@ def _attribute_type(owner: Any, name: str) -> Any:
     raise TypeError(f"{owner.__name__} has no attribute {name}")
 
 
-def _bare(hint: Any) -> Any:
+def _unwrapped(hint: Any) -> Any:
     """The type behind aliases and annotations."""
     while True:
         if isinstance(hint, TypeAliasType):
@@ -211,5 +211,5 @@ def _bare(hint: Any) -> Any:
 
 def _options(hint: Any) -> tuple[Any, ...]:
     """The types of a union; the type itself if it is none."""
-    bare = _bare(hint)
+    bare = _unwrapped(hint)
     return get_args(bare) if get_origin(bare) in {Union, UnionType} else (bare,)

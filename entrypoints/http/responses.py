@@ -129,7 +129,7 @@ async def respond_idempotently[T](
     if key is None:
         reply = await write_once(use_cases.run_idempotently.new_id())
     else:
-        known = key.of_caller(caller, has_text=not has_secret)
+        known = key.for_caller(caller, has_text=not has_secret)
         reply = await use_cases.run_idempotently(known, write_once, wait)
     if has_secret and fresh is not None:
         reply = fresh

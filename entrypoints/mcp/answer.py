@@ -54,7 +54,7 @@ class Fence:
 
     secret: bytes
 
-    def around(self, data: Sequence[str]) -> Sequence[str]:
+    def enclose(self, data: Sequence[str]) -> Sequence[str]:
         """The same data has the same fence, so that equal answers are equal."""
         text = "\n".join(data)
         digest = hmac.digest(self.secret, text.encode(errors="surrogatepass"), "sha256")
@@ -71,7 +71,7 @@ def room_for_data(tokens: int, facts: Sequence[str], rest: str) -> int:
 
 def written(view: View, tokens: int, fence: Fence) -> str:
     """The text of an answer of at most `tokens` tokens. Raises ValueError if it takes more."""
-    lines = [*view.facts, *(fence.around(view.data) if view.data else ())]
+    lines = [*view.facts, *(fence.enclose(view.data) if view.data else ())]
     if view.left_out:
         lines.append(f"left out: {'; '.join(view.left_out)}")
     if view.rest:

@@ -246,10 +246,10 @@ def _volume_lines(
     return lines
 
 
-def _share(of: _Volume) -> str:
-    if not of.traces:
+def _share(volume: _Volume) -> str:
+    if not volume.traces:
         return "none of 0"
-    return f"{of.errors} of {of.traces} ({HUNDRED * of.errors / of.traces:.3g} %)"
+    return f"{volume.errors} of {volume.traces} ({HUNDRED * volume.errors / volume.traces:.3g} %)"
 
 
 def _weighted(rows: Sequence[VolumeRow], field: str) -> float | None:

@@ -71,19 +71,19 @@ def _series_lines(series: SpanSeriesRow, redactor: Redactor) -> Sequence[str]:
     ]
 
 
-def _figures(of: SpanFiguresRow) -> str:
-    if not of.span_count:
+def _figures(row: SpanFiguresRow) -> str:
+    if not row.span_count:
         return "none"
-    parts = [f"{of.span_count}", f"{of.error_count} failed ({of.error_rate or 0:.2%})"]
-    if of.latency_count:
+    parts = [f"{row.span_count}", f"{row.error_count} failed ({row.error_rate or 0:.2%})"]
+    if row.latency_count:
         parts.append(
-            f"p50 {milliseconds(of.p50_latency_ms)}, p95 {milliseconds(of.p95_latency_ms)}, p99 "
-            f"{milliseconds(of.p99_latency_ms)} of {of.latency_count} with a latency"
+            f"p50 {milliseconds(row.p50_latency_ms)}, p95 {milliseconds(row.p95_latency_ms)}, p99 "
+            f"{milliseconds(row.p99_latency_ms)} of {row.latency_count} with a latency"
         )
-    if of.total_tokens:
-        parts.append(f"{counted(of.total_tokens, 'token')}")
-    if of.total_tokens or of.total_cost or of.unpriced_span_count:
-        parts.append(total_dollars(of.total_cost, of.unpriced_span_count))
+    if row.total_tokens:
+        parts.append(f"{counted(row.total_tokens, 'token')}")
+    if row.total_tokens or row.total_cost or row.unpriced_span_count:
+        parts.append(total_dollars(row.total_cost, row.unpriced_span_count))
     return ", ".join(parts)
 
 

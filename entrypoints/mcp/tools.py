@@ -348,53 +348,53 @@ async def call(tool: Tool, arguments: Mapping[str, Any], caller: Caller) -> str:
 # --- reading ---------------------------------------------------------------------------------
 
 
-async def search_traces(caller: Caller, of: SearchTraces) -> View:
+async def search_traces(caller: Caller, request: SearchTraces) -> View:
     path = path_of(
         "traces",
-        name=of.name,
-        session_id=of.session_id,
-        user_id=of.user_id,
-        status=of.status,
-        has_error=of.has_error,
-        tags=of.tags or None,
-        model=of.model,
-        environment=of.environment,
-        release=of.release,
-        started_after=_iso(of.started_after),
-        started_before=_iso(of.started_before),
-        min_latency_ms=of.min_latency_ms,
-        span_kind=of.step_kind,
-        span_name=of.step_name,
-        score=of.score,
-        score_min=of.score_min,
-        score_max=of.score_max,
-        score_outcome=of.score_outcome,
-        query=of.query,
-        sort_by=of.sort_by,
-        sort_order=of.sort_order,
+        name=request.name,
+        session_id=request.session_id,
+        user_id=request.user_id,
+        status=request.status,
+        has_error=request.has_error,
+        tags=request.tags or None,
+        model=request.model,
+        environment=request.environment,
+        release=request.release,
+        started_after=_iso(request.started_after),
+        started_before=_iso(request.started_before),
+        min_latency_ms=request.min_latency_ms,
+        span_kind=request.step_kind,
+        span_name=request.step_name,
+        score=request.score,
+        score_min=request.score_min,
+        score_max=request.score_max,
+        score_outcome=request.score_outcome,
+        query=request.query,
+        sort_by=request.sort_by,
+        sort_order=request.sort_order,
         include="preview,scores,errors",
-        limit=of.limit,
-        offset=of.offset,
+        limit=request.limit,
+        offset=request.offset,
     )
     page = await caller.get(path, Page[TraceRow])
     return traces_view(
         page,
-        is_search=of.query is not None,
-        offset=of.offset,
-        tokens=of.max_tokens,
+        is_search=request.query is not None,
+        offset=request.offset,
+        tokens=request.max_tokens,
         masking=caller.box.masking,
         rest=path,
     )
 
 
-async def get_trace(caller: Caller, of: GetTrace) -> View:
-    trace, has_payloads = await _read_trace(caller, of.trace_id)
+async def get_trace(caller: Caller, request: GetTrace) -> View:
+    trace, has_payloads = await _read_trace(caller, request.trace_id)
     return await asyncio.to_thread(
         trace_view,
         trace,
-        tokens=of.max_tokens,
+        tokens=request.max_tokens,
         masking=caller.box.masking,
-        focus=of.focus,
+        focus=request.focus,
         has_payloads=has_payloads,
     )
 
@@ -409,18 +409,18 @@ async def _read_trace(caller: Caller, trace_id: UUID) -> tuple[Trace, bool]:
         return (await caller.get(f"{path}/outline", OutlineTraceRow)).to_domain(), False
 
 
-async def get_step(caller: Caller, of: GetStep) -> View:
-    label, span_id = await _find_step(caller, of.trace_id, of.step)
-    row = await caller.get(path_of("traces", of.trace_id, "spans", span_id), SpanRow)
+async def get_step(caller: Caller, request: GetStep) -> View:
+    label, span_id = await _find_step(caller, request.trace_id, request.step)
+    row = await caller.get(path_of("traces", request.trace_id, "spans", span_id), SpanRow)
     return await asyncio.to_thread(
         step_view,
-        of.trace_id,
+        request.trace_id,
         label,
         row.to_domain(),
-        tokens=of.max_tokens,
+        tokens=request.max_tokens,
         masking=caller.box.masking,
-        wanted=None if of.part is None else StepPart(of.part),
-        offset=of.offset,
+        wanted=None if request.part is None else StepPart(request.part),
+        offset=request.offset,
     )
 
 
@@ -435,67 +435,76 @@ async def _find_step(caller: Caller, trace_id: UUID, name: str) -> tuple[str | N
         return label, span.id
 
 
-async def get_session(caller: Caller, of: GetSession) -> View:
-    path = path_of("sessions", of.session_id, "turns", limit=TURNS_READ, offset=of.offset)
+async def get_session(caller: Caller, request: GetSession) -> View:
+    path = path_of("sessions", request.session_id, "turns", limit=TURNS_READ, offset=request.offset)
     page = await caller.get(path, Page[TurnRow])
     scores = await caller.get(
-        path_of("evaluations", "session-scores", of.session_id), list[ScoreRow]
+        path_of("evaluations", "session-scores", request.session_id), list[ScoreRow]
     )
     return await asyncio.to_thread(
         session_view,
         page,
         scores,
-        offset=of.offset,
-        tokens=of.max_tokens,
+        offset=request.offset,
+        tokens=request.max_tokens,
         masking=caller.box.masking,
         rest=path,
     )
 
 
-async def compare_traces(caller: Caller, of: CompareTraces) -> View:
+async def compare_traces(caller: Caller, request: CompareTraces) -> View:
     path = path_of(
-        "traces", "compare", a=of.a, b=of.b, only_changes=True, limit=STEPS_READ, after=of.after
+        "traces",
+        "compare",
+        a=request.a,
+        b=request.b,
+        only_changes=True,
+        limit=STEPS_READ,
+        after=request.after,
     )
     found = await caller.get(path, ComparisonRow)
     return comparison_view(
-        found, after=of.after, tokens=of.max_tokens, masking=caller.box.masking, rest=path
+        found, after=request.after, tokens=request.max_tokens, masking=caller.box.masking, rest=path
     )
 
 
-async def explain_score(caller: Caller, of: ExplainScore) -> View:
-    if (of.trace_id is None) == (of.session_id is None):
+async def explain_score(caller: Caller, request: ExplainScore) -> View:
+    if (request.trace_id is None) == (request.session_id is None):
         raise ToolError("give either trace_id or session_id")
-    if of.trace_id is None and of.step is not None:
+    if request.trace_id is None and request.step is not None:
         raise ToolError("give the trace_id of the step")
     trace = None
-    if of.trace_id is not None and of.step is not None:
-        label, span_id = await _find_step(caller, of.trace_id, of.step)
-        path = path_of("evaluations", "trace-scores", of.trace_id, span_id=span_id)
-        about = f"step {label or span_id} of trace {of.trace_id}"
-    elif of.trace_id is not None:
-        path, about = path_of("evaluations", "trace-scores", of.trace_id), f"trace {of.trace_id}"
+    if request.trace_id is not None and request.step is not None:
+        label, span_id = await _find_step(caller, request.trace_id, request.step)
+        path = path_of("evaluations", "trace-scores", request.trace_id, span_id=span_id)
+        about = f"step {label or span_id} of trace {request.trace_id}"
+    elif request.trace_id is not None:
+        path, about = (
+            path_of("evaluations", "trace-scores", request.trace_id),
+            f"trace {request.trace_id}",
+        )
     else:
-        path, about = path_of("evaluations", "session-scores", of.session_id), "the session"
+        path, about = path_of("evaluations", "session-scores", request.session_id), "the session"
     scores = await caller.get(path, list[ScoreRow])
-    chosen = [score for score in scores if of.name in {None, score.name}]
+    chosen = [score for score in scores if request.name in {None, score.name}]
     has_payloads = True
-    if of.trace_id is not None and any(score.metadata.get("evidence") for score in chosen):
-        trace, has_payloads = await _read_trace(caller, of.trace_id)
+    if request.trace_id is not None and any(score.metadata.get("evidence") for score in chosen):
+        trace, has_payloads = await _read_trace(caller, request.trace_id)
     return await asyncio.to_thread(
         scores_view,
         chosen,
         trace,
         about=about,
         has_payloads=has_payloads,
-        tokens=of.max_tokens,
+        tokens=request.max_tokens,
         masking=caller.box.masking,
         rest=path,
     )
 
 
-async def summarize(caller: Caller, of: Summarize) -> View:
-    start, end = of.period(caller.box.now())
-    topics = list(Topic) if of.topic == "all" else [Topic(of.topic)]
+async def summarize(caller: Caller, request: Summarize) -> View:
+    start, end = request.period(caller.box.now())
+    topics = list(Topic) if request.topic == "all" else [Topic(request.topic)]
     earlier = (_before(start, end - start), start)
     now, before = await asyncio.gather(
         _figures(caller, (start, end), topics), _figures(caller, earlier, topics)
@@ -506,61 +515,61 @@ async def summarize(caller: Caller, of: Summarize) -> View:
         period=(start, end),
         granularity=_granularity((start, end)),
         topics=topics,
-        tokens=of.max_tokens,
+        tokens=request.max_tokens,
         masking=caller.box.masking,
         rest=f"{_analytics((start, end), 'volume')} (and metric=cost, metric=models; "
         "/evaluations/analytics/trace-scores/summary)",
     )
 
 
-async def analyze_steps(caller: Caller, of: AnalyzeSteps) -> View:
-    period = of.period(caller.box.now())
+async def analyze_steps(caller: Caller, request: AnalyzeSteps) -> View:
+    period = request.period(caller.box.now())
     path = path_of(
         *("analytics", "spans"),
-        group_by=of.group_by,
-        interval=of.interval,
-        sort_by=of.sort_by,
+        group_by=request.group_by,
+        interval=request.interval,
+        sort_by=request.sort_by,
         started_after=_iso(period[0]),
         started_before=_iso(period[1]),
-        kind=of.kind,
-        name=of.name,
-        model=of.model,
-        has_error=of.has_error,
-        environment=of.environment,
-        release=of.release,
-        session_id=of.session_id,
-        user_id=of.user_id,
-        limit=of.limit,
+        kind=request.kind,
+        name=request.name,
+        model=request.model,
+        has_error=request.has_error,
+        environment=request.environment,
+        release=request.release,
+        session_id=request.session_id,
+        user_id=request.user_id,
+        limit=request.limit,
     )
     found = await caller.get(path, SpanAnalyticsRow)
     return figures_view(
         found,
-        group_by=of.group_by,
-        limit=of.limit,
+        group_by=request.group_by,
+        limit=request.limit,
         period=period,
-        tokens=of.max_tokens,
+        tokens=request.max_tokens,
         masking=caller.box.masking,
         rest=path,
     )
 
 
-async def list_errors(caller: Caller, of: ListErrors) -> View:
-    period = of.period(caller.box.now())
+async def list_errors(caller: Caller, request: ListErrors) -> View:
+    period = request.period(caller.box.now())
     path = path_of(
         "errors",
         started_after=_iso(period[0]),
         started_before=_iso(period[1]),
-        is_new=of.is_new,
-        sort_by=of.sort_by,
-        limit=of.limit,
-        offset=of.offset,
+        is_new=request.is_new,
+        sort_by=request.sort_by,
+        limit=request.limit,
+        offset=request.offset,
     )
     page = await caller.get(path, Page[ErrorGroupRow])
     return errors_view(
         page,
         period=period,
-        offset=of.offset,
-        tokens=of.max_tokens,
+        offset=request.offset,
+        tokens=request.max_tokens,
         masking=caller.box.masking,
         rest=path,
     )
@@ -608,16 +617,16 @@ def _iso(value: datetime | None) -> str | None:
 # --- writing ---------------------------------------------------------------------------------
 
 
-async def run_evaluation(caller: Caller, of: RunEvaluation) -> View:
-    if bool(of.trace_ids) == bool(of.session_ids):
+async def run_evaluation(caller: Caller, request: RunEvaluation) -> View:
+    if bool(request.trace_ids) == bool(request.session_ids):
         raise ToolError("give either trace_ids or session_ids")
-    path = f"/evaluations/{'trace' if of.trace_ids else 'session'}-runs/batch"
-    asked = _run_body(of, of.max_cost_usd)
+    path = f"/evaluations/{'trace' if request.trace_ids else 'session'}-runs/batch"
+    asked = _run_body(request, request.max_cost_usd)
     service, credential, now_s = caller.box.service, caller.credential, _seconds(caller.box.now())
-    if of.confirm is None:
+    if request.confirm is None:
         estimate = await service.post(credential, f"{path}/estimate", EstimateRow, asked)
-        cap = _cap(of, estimate)
-        made = confirmation_id(credential, path, _run_body(of, cap), now_s)
+        cap = _cap(request, estimate)
+        made = confirmation_id(credential, path, _run_body(request, cap), now_s)
         confirmation = f"{made}:{'' if cap is None else cap}"
         return estimate_view(
             estimate,
@@ -626,33 +635,33 @@ async def run_evaluation(caller: Caller, of: RunEvaluation) -> View:
             minutes=CONFIRM_S // 60,
             rest=f"POST {path}/estimate",
         )
-    made, _, written_cap = of.confirm.partition(":")
+    made, _, written_cap = request.confirm.partition(":")
     # If the caller repeats the limit, it must match: a lower one must not be ignored.
-    cap = _number(written_cap) if of.max_cost_usd is None else of.max_cost_usd
-    body = _run_body(of, cap)
+    cap = _number(written_cap) if request.max_cost_usd is None else request.max_cost_usd
+    body = _run_body(request, cap)
     check_confirmation(made, credential, path, body, now_s)
-    key = sha256(of.confirm.encode()).hexdigest()  # confirmed twice, it runs once
+    key = sha256(request.confirm.encode()).hexdigest()  # confirmed twice, it runs once
     run = await service.post(credential, path, RunRow, body, idempotency_key=key)
     return run_view(run, path=path.removesuffix("/batch"), rest=f"POST {path}")
 
 
-def _run_body(of: RunEvaluation, cap: float | None) -> Mapping[str, object]:
-    body: dict[str, object] = {"metrics": of.metrics}
-    if of.trace_ids:
-        body["trace_ids"] = [str(one) for one in of.trace_ids]
+def _run_body(request: RunEvaluation, cap: float | None) -> Mapping[str, object]:
+    body: dict[str, object] = {"metrics": request.metrics}
+    if request.trace_ids:
+        body["trace_ids"] = [str(one) for one in request.trace_ids]
     else:
-        body["session_ids"] = of.session_ids
-    if of.model is not None:
-        body["model"] = of.model
+        body["session_ids"] = request.session_ids
+    if request.model is not None:
+        body["model"] = request.model
     if cap is not None:
         body["max_cost_usd"] = cap
     return body
 
 
-def _cap(of: RunEvaluation, estimate: EstimateRow) -> float | None:
+def _cap(request: RunEvaluation, estimate: EstimateRow) -> float | None:
     """The most that the run may cost: what was said, else the upper bound of the estimate."""
-    if of.max_cost_usd is not None or estimate.cost_usd is None or not estimate.cost_usd.high:
-        return of.max_cost_usd
+    if request.max_cost_usd is not None or estimate.cost_usd is None or not estimate.cost_usd.high:
+        return request.max_cost_usd
     scale: int = 10**COST_DIGITS
     return ceil(estimate.cost_usd.high * scale) / scale
 
@@ -668,18 +677,18 @@ def _seconds(at: datetime) -> int:
     return int(at.timestamp())
 
 
-async def label(caller: Caller, of: Label) -> View:
+async def label(caller: Caller, request: Label) -> View:
     body: dict[str, object] = {
-        "trace_id": str(of.trace_id),
-        "name": of.name,
-        "value": of.value,
-        "data_type": of.data_type,
-        "source": "ANNOTATION" if of.by_person else "PROGRAMMATIC",
+        "trace_id": str(request.trace_id),
+        "name": request.name,
+        "value": request.value,
+        "data_type": request.data_type,
+        "source": "ANNOTATION" if request.by_person else "PROGRAMMATIC",
     }
-    if of.reason is not None:
-        body["reason"] = of.reason
-    if of.step is not None:
-        _, span_id = await _find_step(caller, of.trace_id, of.step)
+    if request.reason is not None:
+        body["reason"] = request.reason
+    if request.step is not None:
+        _, span_id = await _find_step(caller, request.trace_id, request.step)
         body["span_id"] = str(span_id)
     # Said twice, stored once; but said again later, it may differ from what was said in between.
     period = _seconds(caller.box.now()) // SAID_TWICE_S

@@ -190,7 +190,7 @@ def _chosen(
                 for at, row in enumerate(rows)
                 if row.is_counted and (row.cost or row.tokens)
             ]
-    return _around(labelled, focus)
+    return _neighbours(labelled, focus)
 
 
 def _errors(labelled: Sequence[tuple[str, Span]]) -> Sequence[Chosen]:
@@ -208,7 +208,7 @@ def _errors(labelled: Sequence[tuple[str, Span]]) -> Sequence[Chosen]:
     return [found[at] for at in sorted(found)]
 
 
-def _around(labelled: Sequence[tuple[str, Span]], name: str) -> Sequence[Chosen]:
+def _neighbours(labelled: Sequence[tuple[str, Span]], name: str) -> Sequence[Chosen]:
     """A step, what it is inside of, what is inside of it, and the steps before and after."""
     at = find_step(labelled, name)
     label = labelled[at][0]

@@ -180,7 +180,7 @@ class GroupStarter:
     async def start_new(self) -> int:
         for group in await self.use_cases.groups():
             if group not in self.started:
-                self.start(await self.use_cases.of_group(group))
+                self.start(await self.use_cases.for_group(group))
                 self.started.add(group)
         return 0  # not worth a log line
 

@@ -331,7 +331,9 @@ class TestOperations:
     def test_documented_role_settings_match_our_connections(self):
         """The role that serves needs them: `migrate` sets limits of its own."""
         documented = re.findall(r"^ALTER ROLE (\w+) SET (\w+) = '(.*)';", OPERATIONS, re.M)
-        assert {name: value for _, name, value in documented} == PoolSettings(url="").of_sessions
+        assert {name: value for _, name, value in documented} == PoolSettings(
+            url=""
+        ).session_settings
         assert {role for role, _, _ in documented} == {self.role_in("PANDAPROBE_DATABASE_URL")}
 
     def test_documented_roles_are_those_of_compose(self):
@@ -349,7 +351,7 @@ class TestOperations:
 
     def test_documented_pooler_configuration_ignores_our_settings(self):
         [ignored] = re.findall(r"^ignore_startup_parameters = (.*)$", OPERATIONS, re.MULTILINE)
-        assert ignored.split(", ") == list(PoolSettings(url="").of_sessions)
+        assert ignored.split(", ") == list(PoolSettings(url="").session_settings)
 
 
 class TestWorkflow:

@@ -53,22 +53,22 @@ class Spent:
         return f"| {name} |{''.join(f' {one:.1f} |' for one in numbers)}"
 
 
-async def read_overview(plane: DataPlane, of: ProjectId) -> None:
+async def read_overview(plane: DataPlane, project_id: ProjectId) -> None:
     analytics, spans = plane.analytics, plane.tracing.spans
     scores, first = plane.evaluation.score_analytics, PageRequest(limit=10)
-    await analytics.volume(of, MONTH, Granularity.DAY)
-    await analytics.usage(of, MONTH, Granularity.DAY)
-    await analytics.model_usage(of, MONTH, Granularity.DAY)
-    await analytics.models(of, MONTH)
-    await analytics.sessions(of, MONTH, Granularity.DAY)
+    await analytics.volume(project_id, MONTH, Granularity.DAY)
+    await analytics.usage(project_id, MONTH, Granularity.DAY)
+    await analytics.model_usage(project_id, MONTH, Granularity.DAY)
+    await analytics.models(project_id, MONTH)
+    await analytics.sessions(project_id, MONTH, Granularity.DAY)
     await analytics.groups(
-        of,
+        project_id,
         TraceAnalyticsQuery(
             period=WEEK, metric=AnalyticsMetric.VOLUME, by=TraceGroupKey.RELEASE, groups=10
         ),
     )
     await spans.analytics(
-        of,
+        project_id,
         SpanAnalyticsQuery(
             matching=SpanFilter(),
             period=WEEK,
@@ -77,13 +77,13 @@ async def read_overview(plane: DataPlane, of: ProjectId) -> None:
         ),
     )
     await spans.error_groups(
-        of, ErrorFilter(period=WEEK), ErrorSort.LAST_SEEN, SortOrder.DESC, first
+        project_id, ErrorFilter(period=WEEK), ErrorSort.LAST_SEEN, SortOrder.DESC, first
     )
-    await analytics.users(of, first)
-    await scores.summaries(of, ScoreTarget.TRACE, CreatedWithin())
+    await analytics.users(project_id, first)
+    await scores.summaries(project_id, ScoreTarget.TRACE, CreatedWithin())
 
 
-async def measure(pair: Pair, of: ProjectId) -> None:
+async def measure(pair: Pair, project_id: ProjectId) -> None:
     servers = [pair.child.process.pid, pair.standby.child.process.pid]
 
     def cpu() -> list[Mapping[int, int]]:
@@ -93,13 +93,13 @@ async def measure(pair: Pair, of: ProjectId) -> None:
     print("|---|---|---|---|")
     async with reading(pair) as found:
         results = {"from the main database": Spent(), "from the replica": Spent()}
-        planes = [DataPlane.of(found.on_main), found.plane]
+        planes = [DataPlane.from_ports(found.on_main), found.plane]
         for plane in (*planes, *planes):
-            await read_overview(plane, of)
+            await read_overview(plane, project_id)
         for _ in range(ROUNDS):
             for plane, spent in zip(planes, results.values(), strict=True):
                 before, begin = cpu(), time.perf_counter()
-                await read_overview(plane, of)
+                await read_overview(plane, project_id)
                 spent.waited.append((time.perf_counter() - begin) * 1e3)
                 one, other = map(spent_ms, before, cpu())
                 spent.primary.append(one)
@@ -115,8 +115,8 @@ async def measure(pair: Pair, of: ProjectId) -> None:
         print(f"\nreads that a replica may serve: {counts}")
 
 
-async def fill(pair: Pair, of: ProjectId, traces: int) -> None:
-    await many_traces.fill(pair.url, of, traces, UNTIL)
+async def fill(pair: Pair, project_id: ProjectId, traces: int) -> None:
+    await many_traces.fill(pair.url, project_id, traces, UNTIL)
     owner = await asyncpg.connect(pair.url)
     await owner.execute("VACUUM ANALYZE", timeout=None)
     await owner.close()
@@ -124,15 +124,15 @@ async def fill(pair: Pair, of: ProjectId, traces: int) -> None:
 
 def main(arguments: list[str]) -> None:
     traces = int(arguments[0]) if arguments else TRACES
-    of = data_plane.project()
+    project_id = data_plane.project()
     with bench_folder() as folder:
         data = folder / "migrated"
         data.mkdir(mode=0o755)
         migrated_postgres.create(data, {"fsync": "off"})
         with running_pair(folder, data) as pair:
-            asyncio.run(fill(pair, of, traces))
+            asyncio.run(fill(pair, project_id, traces))
             print(f"an overview of {traces:,} traces of 30 days, {ROUNDS} rounds by turns\n")
-            asyncio.run(measure(pair, of))
+            asyncio.run(measure(pair, project_id))
 
 
 if __name__ == "__main__":

@@ -77,42 +77,44 @@ class KnownIds:
 def list_scores(window: PageRequest | None = None, **conditions: Any) -> Read:
     """Returns a read of a list."""
 
-    def read(ports: EvaluationPorts, of: ProjectId, known: KnownIds) -> Awaitable[object]:
+    def read(ports: EvaluationPorts, project_id: ProjectId, known: KnownIds) -> Awaitable[object]:
         values: dict[str, Any] = {"trace_id": known.trace, "run_id": known.run}
         filters = {
             key: values[key] if value is PLACEHOLDER else value for key, value in conditions.items()
         }
-        return ports.trace_scores.page(of, ScoreFilter(**filters), window or PageRequest())
+        return ports.trace_scores.page(project_id, ScoreFilter(**filters), window or PageRequest())
 
     return read
 
 
-def latest(ports: EvaluationPorts, of: ProjectId, known: KnownIds) -> Awaitable[object]:
-    return ports.trace_scores.latest(of, known.trace)
+def latest(ports: EvaluationPorts, project_id: ProjectId, known: KnownIds) -> Awaitable[object]:
+    return ports.trace_scores.latest(project_id, known.trace)
 
 
-def of_run(ports: EvaluationPorts, of: ProjectId, known: KnownIds) -> Awaitable[object]:
-    return ports.trace_scores.of_run(of, known.run)
+def of_run(ports: EvaluationPorts, project_id: ProjectId, known: KnownIds) -> Awaitable[object]:
+    return ports.trace_scores.by_run(project_id, known.run)
 
 
-def session_page(ports: EvaluationPorts, of: ProjectId, _: KnownIds) -> Awaitable[object]:
-    return ports.session_scores.page(of, ScoreFilter(), PageRequest())
+def session_page(ports: EvaluationPorts, project_id: ProjectId, _: KnownIds) -> Awaitable[object]:
+    return ports.session_scores.page(project_id, ScoreFilter(), PageRequest())
 
 
-def of_session(ports: EvaluationPorts, of: ProjectId, known: KnownIds) -> Awaitable[object]:
-    return ports.session_scores.of_session(of, known.session)
+def of_session(ports: EvaluationPorts, project_id: ProjectId, known: KnownIds) -> Awaitable[object]:
+    return ports.session_scores.by_session(project_id, known.session)
 
 
-def history(ports: EvaluationPorts, of: ProjectId, known: KnownIds) -> Awaitable[object]:
-    return ports.score_analytics.history(of, known.session, None, HISTORY_DEFAULT)
+def history(ports: EvaluationPorts, project_id: ProjectId, known: KnownIds) -> Awaitable[object]:
+    return ports.score_analytics.history(project_id, known.session, None, HISTORY_DEFAULT)
 
 
 def statistics(method: str, *arguments: object) -> Read:
-    return lambda ports, of, _: getattr(ports.score_analytics, method)(of, *arguments)
+    return lambda ports, project_id, _: getattr(ports.score_analytics, method)(
+        project_id, *arguments
+    )
 
 
 def labels(method: str, *arguments: object) -> Read:
-    return lambda ports, of, _: getattr(ports.labels, method)(of, *arguments)
+    return lambda ports, project_id, _: getattr(ports.labels, method)(project_id, *arguments)
 
 
 ALL_TIME: Final = CreatedWithin()
@@ -186,11 +188,11 @@ def cpu_s(pid: int) -> float:
     used = time.process_time()
     left = [pid]
     while left:
-        of = Path(f"/proc/{left.pop()}")
+        project_id = Path(f"/proc/{left.pop()}")
         with suppress(FileNotFoundError, ProcessLookupError):
-            fields = (of / "stat").read_text().rpartition(")")[2].split()
+            fields = (project_id / "stat").read_text().rpartition(")")[2].split()
             used += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-            left += map(int, (of / f"task/{of.name}/children").read_text().split())
+            left += map(int, (project_id / f"task/{project_id.name}/children").read_text().split())
     return used
 
 
@@ -235,10 +237,10 @@ async def measured(settings: Settings, server: int, sizes: Sequence[int]) -> Non
     async with database.open_database(settings) as pool:
         ports = evaluation_ports(settings, pool, RecordedJobs(), prices(), HeuristicJudge())
         for scores in sizes:
-            of = await fill(settings.migration_database_url or "", scores)
-            newest = (await ports.trace_scores.page(of, ScoreFilter(), PageRequest(limit=1))).items[
-                0
-            ]
+            project_id = await fill(settings.migration_database_url or "", scores)
+            newest = (
+                await ports.trace_scores.page(project_id, ScoreFilter(), PageRequest(limit=1))
+            ).items[0]
             assert newest.run_id is not None
             known = KnownIds(newest.trace_id, newest.run_id, "conv-7")
             for group, reads in sorted(GROUPS.items(), key=lambda one: one[0] == COUNTED):
@@ -250,7 +252,7 @@ async def measured(settings: Settings, server: int, sizes: Sequence[int]) -> Non
                         file=sys.stderr,
                     )
                 for label, read in reads.items():
-                    cost = await measure_read(partial(read, ports, of, known), server)
+                    cost = await measure_read(partial(read, ports, project_id, known), server)
                     found[group, label, scores] = cost
                     summary = f"{quantile(cost.times, 0.5) * 1e3:.1f} ms, CPU {cost.cpu * 1e3:.1f}"
                     print(f"{scores:,} {group}: {label}: {summary}", file=sys.stderr, flush=True)

@@ -39,86 +39,92 @@ class Changes:
     """The changes of a project; each method prepares one."""
 
     plane: DataPlane
-    of: ProjectId
+    project: ProjectId
 
     async def delete_traces(self) -> Change:
         one = trace()
-        await fill(self.plane, self.of, one)
-        return lambda entry: self.plane.traces.delete(self.of, [one.id], audit=entry)
+        await fill(self.plane, self.project, one)
+        return lambda entry: self.plane.traces.delete(self.project, [one.id], audit=entry)
 
     async def delete_session(self) -> Change:
-        await fill(self.plane, self.of, trace(session_id="s"), trace(session_id="s"))
-        return lambda entry: self.plane.sessions.delete(self.of, "s", audit=entry)
+        await fill(self.plane, self.project, trace(session_id="s"), trace(session_id="s"))
+        return lambda entry: self.plane.sessions.delete(self.project, "s", audit=entry)
 
     async def create_export(self) -> Change:
-        one = an_export(self.of)
+        one = an_export(self.project)
         return lambda entry: self.plane.exporting.exports.create(one, audit=entry)
 
     async def delete_export(self) -> Change:
-        one = an_export(self.of)
+        one = an_export(self.project)
         await self.plane.exporting.exports.create(one)
-        return lambda entry: self.plane.exporting.exports.delete(self.of, one.id, audit=entry)
+        return lambda entry: self.plane.exporting.exports.delete(self.project, one.id, audit=entry)
 
     async def create_price(self) -> Change:
-        one = a_price(self.of)
+        one = a_price(self.project)
         return lambda entry: self.plane.pricing.prices.create(one, audit=entry)
 
     async def delete_price(self) -> Change:
-        one = a_price(self.of)
+        one = a_price(self.project)
         await self.plane.pricing.prices.create(one)
-        return lambda entry: self.plane.pricing.prices.delete(self.of, one.id, audit=entry)
+        return lambda entry: self.plane.pricing.prices.delete(self.project, one.id, audit=entry)
 
     async def create_repricing(self) -> Change:
-        one = a_repricing(self.of)
+        one = a_repricing(self.project)
         return lambda entry: self.plane.pricing.repricings.create(one, audit=entry)
 
     async def create_monitor(self) -> Change:
-        one = a_monitor(self.of)
+        one = a_monitor(self.project)
         return lambda entry: self.plane.evaluation.monitors.create(one, audit=entry)
 
     async def edit_monitor(self) -> Change:
-        one = await self.plane.evaluation.monitors.create(a_monitor(self.of))
+        one = await self.plane.evaluation.monitors.create(a_monitor(self.project))
         edit = self.plane.evaluation.monitors.edit
         return lambda entry: edit(
-            self.of, one.id, lambda known: replace(known, name="another"), audit=entry
+            self.project, one.id, lambda known: replace(known, name="another"), audit=entry
         )
 
     async def delete_monitor(self) -> Change:
-        one = await self.plane.evaluation.monitors.create(a_monitor(self.of))
-        return lambda entry: self.plane.evaluation.monitors.delete(self.of, one.id, audit=entry)
+        one = await self.plane.evaluation.monitors.create(a_monitor(self.project))
+        return lambda entry: self.plane.evaluation.monitors.delete(
+            self.project, one.id, audit=entry
+        )
 
     async def create_alert(self) -> Change:
-        one = an_alert(await self.plane.evaluation.monitors.create(a_monitor(self.of)))
+        one = an_alert(await self.plane.evaluation.monitors.create(a_monitor(self.project)))
         return lambda entry: self.plane.evaluation.alerting.alerts.create(one, audit=entry)
 
     async def change_alert(self) -> Change:
-        one = an_alert(await self.plane.evaluation.monitors.create(a_monitor(self.of)))
+        one = an_alert(await self.plane.evaluation.monitors.create(a_monitor(self.project)))
         alerts, rule = self.plane.evaluation.alerting.alerts, a_rule(threshold=0.25)
         await alerts.create(one)
         return lambda entry: alerts.edit(
-            self.of, one.monitor_id, one.id, lambda known: replace(known, rule=rule), audit=entry
+            self.project,
+            one.monitor_id,
+            one.id,
+            lambda known: replace(known, rule=rule),
+            audit=entry,
         )
 
     async def delete_alert(self) -> Change:
-        one = an_alert(await self.plane.evaluation.monitors.create(a_monitor(self.of)))
+        one = an_alert(await self.plane.evaluation.monitors.create(a_monitor(self.project)))
         alerts = self.plane.evaluation.alerting.alerts
         await alerts.create(one)
-        return lambda entry: alerts.delete(self.of, one.monitor_id, one.id, audit=entry)
+        return lambda entry: alerts.delete(self.project, one.monitor_id, one.id, audit=entry)
 
     async def create_webhook(self) -> Change:
-        one = a_webhook(self.of)
+        one = a_webhook(self.project)
         return lambda entry: self.plane.evaluation.alerting.webhooks.create(one, audit=entry)
 
     async def delete_webhook(self) -> Change:
-        one, webhooks = a_webhook(self.of), self.plane.evaluation.alerting.webhooks
+        one, webhooks = a_webhook(self.project), self.plane.evaluation.alerting.webhooks
         await webhooks.create(one)
-        return lambda entry: webhooks.delete(self.of, one.id, audit=entry)
+        return lambda entry: webhooks.delete(self.project, one.id, audit=entry)
 
     async def delete_run(self) -> Change:
-        run = a_run(self.of)
+        run = a_run(self.project)
         await self.plane.evaluation.runs.create(run, work_of(run))
         delete = self.plane.evaluation.runs.delete
-        return lambda entry: delete(self.of, run.id, NOON, with_scores=True, audit=entry)
+        return lambda entry: delete(self.project, run.id, NOON, with_scores=True, audit=entry)
 
 
 CHANGES = [name for name in vars(Changes) if name.startswith(("create_", "delete_", "edit_"))]
@@ -129,7 +135,7 @@ async def test_entry_is_stored_with_the_change_and_once(world: World, name: str)
     async def logged(entry: AuditEntry) -> Sequence[AuditEntry]:
         return await world.ports.identity.directory.audit_entries(entry.organization_id, 0, 10)
 
-    change = await getattr(Changes(DataPlane.of(world.ports), project()), name)()
+    change = await getattr(Changes(DataPlane.from_ports(world.ports), project()), name)()
     first, second = an_entry(), an_entry()
     await change(first)
     [stored] = await logged(first)

@@ -66,7 +66,7 @@ async def test_trace_run_scores_every_trace(world: World):
     traces = await put_session(world, project, 3)
     run = await complete_run(world, project, TRACE_METRICS, *(str(one.id) for one in traces))
     assert run.status is RunStatus.COMPLETED
-    scores = await world.ports.evaluation.trace_scores.of_run(project, run.id)
+    scores = await world.ports.evaluation.trace_scores.by_run(project, run.id)
     by_target = {(score.trace_id, score.name): score for score in scores}
     assert set(by_target) == {(one.id, name) for one in traces for name in TRACE_METRICS}
     assert {score.environment for score in scores} == {"test"}
@@ -91,13 +91,13 @@ async def test_second_session_run_reuses_signals(world: World):
     values = [
         {
             one.name: (one.value, one.metadata)
-            for one in await ports.session_scores.of_run(project, run.id)
+            for one in await ports.session_scores.by_run(project, run.id)
         }
         for run in (first, second)
     ]
     assert set(values[0]) == set(SESSION_METRICS)
     assert values[0] == values[1]
-    signals = await ports.trace_scores.of_run(project, first.id)
+    signals = await ports.trace_scores.by_run(project, first.id)
     assert len(signals) == 4 * len(traces)
-    again = await ports.trace_scores.of_run(project, second.id)
+    again = await ports.trace_scores.by_run(project, second.id)
     assert [(one.trace_id, one.name) for one in again] == [(traces[0].id, "loop_detection")]

@@ -60,8 +60,8 @@ async def test_groups_are_found_by_their_tenants_and_opened_once(known: Known):
     assert every[0] == FIRST_GROUP
     assert list(every) == sorted({*every})
     for _ in range(2):  # the second time from what is known
-        assert await groups.of_organization(known.organization) == Placement(every[-1])
-        assert await groups.of_project(known.project) == Placement(every[-1])
+        assert await groups.organization_placement(known.organization) == Placement(every[-1])
+        assert await groups.project_placement(known.project) == Placement(every[-1])
     assert await groups.open(FIRST_GROUP) is None
     for one in every[1:]:
         opened = await groups.open(one)
@@ -76,5 +76,5 @@ async def test_unknown_tenants_have_no_group(postgres_url: str):
         OpenedGroups.until_end(database.owner, over_path) as groups,
     ):
         with pytest.raises(NotFound):
-            await groups.of_organization(OrganizationId(uuid4()))
-        assert await groups.of_project(ProjectId(uuid4())) is None
+            await groups.organization_placement(OrganizationId(uuid4()))
+        assert await groups.project_placement(ProjectId(uuid4())) is None

@@ -165,7 +165,7 @@ class RunUnderWay:
         return progress
 
     async def scores(self) -> Sequence[TraceScore]:
-        return await self.ports.evaluation.trace_scores.of_run(self.run.project_id, self.run.id)
+        return await self.ports.evaluation.trace_scores.by_run(self.run.project_id, self.run.id)
 
     async def scored_pairs(self) -> set[tuple[str, str]]:
         """Returns the pairs with a stored score: metric and task."""

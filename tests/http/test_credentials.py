@@ -28,7 +28,7 @@ SOME_ID = str(uuid.UUID(int=1))
 class RemovedOrganizations(OneGroup):
     """The placements of organizations that another process has removed."""
 
-    async def of_organization(self, organization: OrganizationId) -> Placement:
+    async def organization_placement(self, organization: OrganizationId) -> Placement:
         raise NotFound("Organization not found")
 
 

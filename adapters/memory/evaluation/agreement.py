@@ -77,7 +77,7 @@ class MemoryAnnotationClaims:
         progress = self._progress(scores, len(waiting), request.day)
         live = {
             one.trace: one
-            for one in claims.of(project)
+            for one in claims.in_project(project)
             if one.name == request.name and one.expires_at > request.now
         }
         held = [
@@ -95,7 +95,7 @@ class MemoryAnnotationClaims:
             uncertain=uncertain,
             by_chance=by_chance,
             done=progress.labelled_today + claimed,
-            claims=sum(one.expires_at > request.now for one in claims.of(project)),
+            claims=sum(one.expires_at > request.now for one in claims.in_project(project)),
         )
         items = claim_items(found, request)
         for trace in request.skipped & live.keys():

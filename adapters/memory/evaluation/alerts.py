@@ -55,21 +55,21 @@ class MemoryAlerts:
     store: MemoryStore
 
     async def create(self, alert: Alert, *, audit: AuditEntry | None = None) -> Alert:
-        known = await self.of_monitor(alert.project_id, alert.monitor_id)
+        known = await self.by_monitor(alert.project_id, alert.monitor_id)
         key = (alert.project_id, alert.id)
         if key not in self.store.alerts and len(known) >= RULES_MAX:
             raise Conflict(f"A monitor has {RULES_MAX} alerts at most: delete one first")
         self.store.record(None if key in self.store.alerts else audit)
         return self.store.alerts.setdefault(key, alert)
 
-    async def of_monitor(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
+    async def by_monitor(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
         self.store.monitors.require(project, monitor)
         return self.store.alerts_of(project, monitor)
 
     async def page(
         self, project: ProjectId, state: AlertState | None, window: PageRequest
     ) -> Page[Alert]:
-        ours = self.store.alerts.of(project)
+        ours = self.store.alerts.in_project(project)
         return newest_page([one for one in ours if state in {None, one.watch.state}], window)
 
     async def edit(
@@ -113,15 +113,15 @@ class MemoryAlerts:
     async def changes(
         self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[AlertChange]:
-        await self.of_monitor(project, monitor)
-        ours = self.store.alert_changes.of(project)
+        await self.by_monitor(project, monitor)
+        ours = self.store.alert_changes.in_project(project)
         found = [one for one in ours if one.monitor_id == monitor]
         return paginate(found, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
 
     async def changes_of_project(
         self, project: ProjectId, state: AlertState | None, window: PageRequest
     ) -> Page[AlertChange]:
-        ours = self.store.alert_changes.of(project)
+        ours = self.store.alert_changes.in_project(project)
         found = [one for one in ours if state in {None, one.after}]
         return paginate(found, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
 
@@ -216,7 +216,7 @@ class MemoryAlerts:
     def _store_evaluations(
         self, project: ProjectId, found: Sequence[AlertEvaluation], now: datetime
     ) -> None:
-        webhooks = self.store.webhooks.of(project)
+        webhooks = self.store.webhooks.in_project(project)
         for one in found:
             self.store.alerts[project, one.alert.id] = one.alert
             if one.notice is not None:
@@ -268,7 +268,10 @@ class MemoryWebhooks:
         return self.store.webhooks.setdefault(key, webhook)
 
     async def all(self, project: ProjectId) -> Sequence[Webhook]:
-        return [replace(one, secret=None) for one in by_creation(self.store.webhooks.of(project))]
+        return [
+            replace(one, secret=None)
+            for one in by_creation(self.store.webhooks.in_project(project))
+        ]
 
     async def delete(
         self, project: ProjectId, webhook: UUID, *, audit: AuditEntry | None = None
@@ -292,13 +295,13 @@ class MemoryWebhooks:
         self, project: ProjectId, webhook: UUID, window: PageRequest
     ) -> Page[Delivery]:
         self.store.webhooks.require(project, webhook)
-        ours = self.store.deliveries.of(project)
+        ours = self.store.deliveries.in_project(project)
         return newest_page([one for one in ours if one.webhook_id == webhook], window)
 
     async def claim_due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
         held = [one for one in self.store.deliveries.values() if self._is_held(one, now)]
-        of_webhook = Counter((one.project_id, one.webhook_id) for one in held)
-        of_project = Counter(one.project_id for one in held)
+        held_by_webhook = Counter((one.project_id, one.webhook_id) for one in held)
+        held_by_project = Counter(one.project_id for one in held)
         due = [
             (at, one.project_id, one.id)
             for one in self.store.deliveries.values()
@@ -310,10 +313,10 @@ class MemoryWebhooks:
         in_turn: list[tuple[int, tuple[datetime, ProjectId, UUID]]] = []
         for key in sorted(due):
             webhook = key[1], self.store.deliveries[key[1:]].webhook_id
-            if of_webhook[webhook] < DELIVERIES_PER_WEBHOOK_MAX:
-                of_webhook[webhook] += 1
-                of_project[key[1]] += 1
-                in_turn.append((of_project[key[1]], key))
+            if held_by_webhook[webhook] < DELIVERIES_PER_WEBHOOK_MAX:
+                held_by_webhook[webhook] += 1
+                held_by_project[key[1]] += 1
+                in_turn.append((held_by_project[key[1]], key))
         found: list[tuple[Delivery, Webhook]] = []
         for _, project, of in sorted(key for _, key in sorted(in_turn)[:most]):
             delivery = self.store.deliveries[project, of]

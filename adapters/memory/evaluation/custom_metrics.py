@@ -35,7 +35,7 @@ class MemoryCustomMetrics:
         return self.store.custom_metrics.require(project, name)
 
     async def all(self, project: ProjectId) -> Sequence[CustomMetric]:
-        return sorted(self.store.custom_metrics.of(project), key=lambda one: one.name)
+        return sorted(self.store.custom_metrics.in_project(project), key=lambda one: one.name)
 
     async def by_names(
         self, project: ProjectId, names: Sequence[str]

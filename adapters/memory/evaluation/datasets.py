@@ -32,7 +32,7 @@ class MemoryDatasets:
     async def create(self, dataset: Dataset, *, audit: AuditEntry | None = None) -> Dataset:
         project = dataset.project_id
         self.store.check_exists(project)
-        ours = self.store.datasets.of(project)
+        ours = self.store.datasets.in_project(project)
         known = next((one for one in ours if one.id == dataset.id), None)
         if known is not None:
             return known
@@ -48,7 +48,7 @@ class MemoryDatasets:
         return self.store.datasets.require(project, name)
 
     async def all(self, project: ProjectId) -> Sequence[Dataset]:
-        return sorted(self.store.datasets.of(project), key=lambda one: one.name)
+        return sorted(self.store.datasets.in_project(project), key=lambda one: one.name)
 
     async def edit(
         self,
@@ -71,7 +71,7 @@ class MemoryDatasets:
         known = self.store.datasets.find(project, name)
         if known is None:
             return False
-        used = self.store.experiments.of(project)
+        used = self.store.experiments.in_project(project)
         if any(one.version.dataset_id == known.id for one in used):
             raise dataset_in_use()
         del self.store.datasets[project, name]
@@ -128,7 +128,7 @@ class MemoryDatasets:
         elif plan.noted:
             dataset = replace(dataset, updated_at=now)
             self.store.datasets[project, name] = dataset
-        return WriteResult.of(plan, dataset.version)
+        return WriteResult.from_plan(plan, dataset.version)
 
     async def delete_item(
         self,
@@ -178,7 +178,7 @@ class MemoryDatasets:
         return paginate(found, lambda one: Position(one.id, one.id), SortOrder.ASC, window)
 
     def _versions_of(self, project: ProjectId, dataset: UUID) -> list[Version]:
-        ours = self.store.dataset_versions.of(project)
+        ours = self.store.dataset_versions.in_project(project)
         return [one for one in ours if one.dataset_id == dataset]
 
     def _items_of(self, project: ProjectId, dataset: UUID) -> list[StoredItem]:
@@ -207,7 +207,7 @@ def visible_items(
 ) -> list[StoredItem]:
     """The items that no erasure in progress hides."""
     users, sessions = store.hidden_users(project), store.erased_sessions(project)
-    hidden = {one.id for one in store.traces.of(project)}
+    hidden = {one.id for one in store.traces.in_project(project)}
     hidden -= {one.id for one in store.visible_traces(project)}
     return [
         one
@@ -236,7 +236,7 @@ def erase_items(
         if lost:
             erased = replace(version, erased=version.erased + lost)
             store.dataset_versions[of, dataset, number] = erased
-    for known in store.datasets.of(project):
+    for known in store.datasets.in_project(project):
         ours = [row for key, row in gone if key[1] == known.id]
         if not ours:
             continue

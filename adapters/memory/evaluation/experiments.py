@@ -48,9 +48,12 @@ class MemoryExperiments:
         known = self.store.experiments.find(project, experiment.id)
         if known is not None:
             return self._with_version(known)
-        if all(one.id != experiment.version.dataset_id for one in self.store.datasets.of(project)):
+        if all(
+            one.id != experiment.version.dataset_id
+            for one in self.store.datasets.in_project(project)
+        ):
             raise NotFound("Dataset not found")
-        if len(self.store.experiments.of(project)) >= EXPERIMENTS_MAX:
+        if len(self.store.experiments.in_project(project)) >= EXPERIMENTS_MAX:
             raise Conflict(f"A project has {EXPERIMENTS_MAX:,} experiments at most: delete some")
         self.store.experiments[project, experiment.id] = experiment
         self.store.record(audit)
@@ -62,7 +65,7 @@ class MemoryExperiments:
     async def page(
         self, project: ProjectId, dataset: str | None, window: PageRequest
     ) -> Page[Experiment]:
-        ours = by_creation(self.store.experiments.of(project))
+        ours = by_creation(self.store.experiments.in_project(project))
         return newest_page(
             [self._with_version(one) for one in ours if dataset is None or one.dataset == dataset],
             window,
@@ -224,7 +227,7 @@ class MemoryExperiments:
         trace = self.store.visible_trace(project, result.trace)
         if trace is None:
             return made
-        summary = TraceSummary.of(trace)
+        summary = TraceSummary.from_trace(trace)
         tokens, cost = measured_usage(summary.totals)
         return replace(made, latency_ms=summary.latency_ms, tokens=tokens, cost_usd=cost)
 

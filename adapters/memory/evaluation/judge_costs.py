@@ -53,20 +53,24 @@ class MemoryLedger:
         for one in entries:
             self.store.ledger.setdefault((one.project_id, one.id), one)
 
-    async def of_run(self, project: ProjectId, run: RunId) -> Spending:
+    async def run_spending(self, project: ProjectId, run: RunId) -> Spending:
         return Spending.from_entries(self._of_run(project, run))
 
-    async def of_runs(self, project: ProjectId, runs: Sequence[RunId]) -> Mapping[RunId, Spending]:
+    async def spending_by_run(
+        self, project: ProjectId, runs: Sequence[RunId]
+    ) -> Mapping[RunId, Spending]:
         found = {one: self._of_run(project, one) for one in runs}
         return {run: Spending.from_entries(some) for run, some in found.items() if some}
 
-    async def of_run_by_metric(self, project: ProjectId, run: RunId) -> Sequence[SpendingGroup]:
+    async def run_spending_by_metric(
+        self, project: ProjectId, run: RunId
+    ) -> Sequence[SpendingGroup]:
         return group_spending(self._of_run(project, run), SpendingBy.METRIC)[:PARTS_MAX]
 
     async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending:
         return Spending.from_entries(self._entered(projects, within))
 
-    async def of_projects(
+    async def projects_spending(
         self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
     ) -> Sequence[SpendingGroup]:
         found = group_spending(self._entered(projects, within), by)
@@ -105,10 +109,10 @@ class MemoryBudgets:
         return Decimal(0) if known is None else known.usd
 
     async def reserve(
-        self, project: ProjectId, run: RunId, of_run: Decimal | None, usd: Decimal, now: datetime
+        self, project: ProjectId, run: RunId, run_limit: Decimal | None, usd: Decimal, now: datetime
     ) -> Reservation | None:
         limits = {
-            run_scope(run): of_run,
+            run_scope(run): run_limit,
             month_scope(now): self.store.budgets.get(project),
             server_scope(now): self.server_usd,
         }

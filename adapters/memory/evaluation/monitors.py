@@ -54,7 +54,7 @@ class MemoryMonitors:
     async def page(
         self, project: ProjectId, status: MonitorStatus | None, window: PageRequest
     ) -> Page[Monitor]:
-        ours = self.store.monitors.of(project)
+        ours = self.store.monitors.in_project(project)
         return newest_page([one for one in ours if status in {None, one.status}], window)
 
     async def edit(
@@ -160,7 +160,7 @@ class MemoryChangeFeed:
         else:
             sessions = {one.session_id for one in changed} - unsettled
             found = [one for one in select_sessions(traces, selection) if one in sessions]
-        return (sample.of(found) if sample else found)[: most + 1]
+        return (sample.select(found) if sample else found)[: most + 1]
 
 
 @dataclass(slots=True)

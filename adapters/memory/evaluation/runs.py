@@ -72,12 +72,16 @@ class MemoryRuns:
         return self._progress(self.store.runs.require(project, run))
 
     async def page(
-        self, project: ProjectId, of: TargetType, status: RunStatus | None, window: PageRequest
+        self,
+        project: ProjectId,
+        target_type: TargetType,
+        status: RunStatus | None,
+        window: PageRequest,
     ) -> Page[RunProgress]:
         found = [
             self._progress(one)
             for one in self.store.runs_of(project)
-            if one.run.target_type is of and status in {None, one.run.status}
+            if one.run.target_type is target_type and status in {None, one.run.status}
         ]
         return paginate(found, list_position, SortOrder.DESC, window)
 
@@ -138,8 +142,8 @@ class MemoryRuns:
 def _wait(store: MemoryStore, run: EvalRun) -> RunWait | None:
     return RunWait.from_targets(
         (row.run_after, row.last_code)
-        for (project, of, _), row in store.work_queue.items()
-        if (project, of) == (run.project_id, run.id)
+        for (project, target_type, _), row in store.work_queue.items()
+        if (project, target_type) == (run.project_id, run.id)
         and row.state is WorkState.QUEUED
         and row.last_code is not None
     )
@@ -217,7 +221,7 @@ class MemoryTargets:
         wanted = matching - {one.id for one in self._unsettled(project, eligibility)}
         traces = traces_with_content(self.store, project, eligibility)
         found = sorted(str(one.id) for one in traces if one.id in wanted)
-        return (sample.of(found) if sample else found)[: most + 1]
+        return (sample.select(found) if sample else found)[: most + 1]
 
     async def sessions(
         self,
@@ -231,7 +235,7 @@ class MemoryTargets:
         traces = traces_with_content(self.store, project, eligibility)
         unsettled = {one.session_id for one in self._unsettled(project, eligibility)}
         found = [one for one in select_sessions(traces, selection) if one not in unsettled]
-        return (sample.of(found) if sample else found)[: most + 1]
+        return (sample.select(found) if sample else found)[: most + 1]
 
     async def count(
         self,

@@ -74,8 +74,8 @@ class _Scores[S: Score]:
     async def run_has_scores_of_others(
         self, project: ProjectId, run: RunId, user: UserId | None
     ) -> bool:
-        of_run = [one for one in self._visible(project) if one.run_id == run]
-        return any(one.author_id not in {None, user} for one in of_run)
+        run_scores = [one for one in self._visible(project) if one.run_id == run]
+        return any(one.author_id not in {None, user} for one in run_scores)
 
     async def delete(
         self, project: ProjectId, score: ScoreId, edit: ScoreEdit | None = None
@@ -98,7 +98,7 @@ class _Scores[S: Score]:
     async def page(self, project: ProjectId, matching: ScoreFilter, window: PageRequest) -> Page[S]:
         return newest_page([one for one in self._visible(project) if matching.matches(one)], window)
 
-    async def of_run(self, project: ProjectId, run: RunId) -> Sequence[S]:
+    async def by_run(self, project: ProjectId, run: RunId) -> Sequence[S]:
         found = newest_first(one for one in self._visible(project) if one.run_id == run)
         return self._readable(found)
 
@@ -177,14 +177,14 @@ class MemorySessionScores(_Scores[SessionScore]):
                 await self.add(score)
         return {id_: known.session_id for id_, known in stored.items() if known is not None}
 
-    async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
+    async def by_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
         known = self.store.visible_session_scores(project)
         return self._readable(newest_first(one for one in known if one.session_id == session))
 
     async def latest_of_sessions(
         self, project: ProjectId, sessions: Sequence[str]
     ) -> Mapping[str, Sequence[ScoreBrief]]:
-        found = {one: latest_by_name(await self.of_session(project, one)) for one in sessions}
+        found = {one: latest_by_name(await self.by_session(project, one)) for one in sessions}
         return {
             session: [ScoreBrief.from_score(one) for one in scores[:BRIEF_SCORES_MAX]]
             for session, scores in found.items()
@@ -199,14 +199,14 @@ class MemoryScoreAnalytics:
     async def summaries(
         self,
         project: ProjectId,
-        of: ScoreTarget,
+        target: ScoreTarget,
         within: CreatedWithin,
         *,
         source: ScoreSource | None = None,
         judge_kind: analytics.SeparateKind | None = None,
     ) -> Sequence[analytics.ScoreSummary]:
         return analytics.summaries(
-            self._within(project, of, within),
+            self._within(project, target, within),
             source=source,
             judge_kind=judge_kind,
             fingerprint_of=partial(fingerprint_of_run, self.store),
@@ -215,7 +215,7 @@ class MemoryScoreAnalytics:
     async def trend(
         self,
         project: ProjectId,
-        of: ScoreTarget,
+        target: ScoreTarget,
         names: Sequence[str],
         granularity: Granularity,
         within: CreatedWithin,
@@ -225,7 +225,7 @@ class MemoryScoreAnalytics:
         empty_buckets: bool = False,
     ) -> Sequence[analytics.TrendPoint]:
         return analytics.trend(
-            self._within(project, of, within),
+            self._within(project, target, within),
             names,
             granularity,
             source=source,
@@ -237,7 +237,7 @@ class MemoryScoreAnalytics:
     async def distribution(
         self,
         project: ProjectId,
-        of: ScoreTarget,
+        target: ScoreTarget,
         name: str,
         parts: int,
         within: CreatedWithin,
@@ -247,7 +247,7 @@ class MemoryScoreAnalytics:
         empty_buckets: bool = False,
     ) -> analytics.Histogram:
         return analytics.distribution(
-            self._within(project, of, within),
+            self._within(project, target, within),
             name,
             parts,
             source=source,
@@ -279,13 +279,15 @@ class MemoryScoreAnalytics:
         scores = self.store.visible_session_scores(project)
         return analytics.comparison(scores, name, order, window, source=source)
 
-    def _within(self, project: ProjectId, of: ScoreTarget, within: CreatedWithin) -> list[Score]:
+    def _within(
+        self, project: ProjectId, target: ScoreTarget, within: CreatedWithin
+    ) -> list[Score]:
         known: Sequence[Score] = (
             self.store.visible_session_scores(project)
-            if of is ScoreTarget.SESSION
+            if target is ScoreTarget.SESSION
             else self.store.visible_trace_scores(project)
         )
-        return [one for one in known if one.target is of and within.matches(one)]
+        return [one for one in known if one.target is target and within.matches(one)]
 
 
 def fingerprint_of_run(store: MemoryStore, score: Score) -> Fingerprint:

@@ -34,12 +34,12 @@ class MemoryTraceGroups:
     def _latest(
         self, project: ProjectId, traces: set[TraceId], metrics: Sequence[str]
     ) -> Iterator[tuple[ScoreKind, TraceScore]]:
-        of_traces = dict[TraceId, list[TraceScore]]()
+        trace_scores = dict[TraceId, list[TraceScore]]()
         for score in self.store.visible_trace_scores(project):
             is_wanted = not metrics or score.name in metrics
             if is_wanted and score.trace_id in traces and not score.is_of_span:
-                of_traces.setdefault(score.trace_id, []).append(score)
-        for scores in of_traces.values():
+                trace_scores.setdefault(score.trace_id, []).append(score)
+        for scores in trace_scores.values():
             for score in latest_by_name(scores):
                 yield self._kind(score), score
 

@@ -24,7 +24,7 @@ class MemoryWaitingEvaluations:
         self.store.check_exists(project)
         left_out = 0
         table = self.store.waiting_evaluations
-        room = WAITING_MAX - len(table.of(project))
+        room = WAITING_MAX - len(table.in_project(project))
         for one in received:
             if one.trace is not None and (project, one.trace) in self.store.erased:
                 continue

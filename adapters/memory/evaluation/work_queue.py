@@ -84,7 +84,7 @@ class MemoryWorkQueue:
         if known is None or row is None or not row.is_claimable(now):
             return None
         if row.attempts >= ATTEMPTS_MAX:
-            self._bury(known, row, FailCode(row.last_code or FailCode.INTERNAL), now)
+            self._finish_dead(known, row, FailCode(row.last_code or FailCode.INTERNAL), now)
             return None
         claimed = replace(
             row, state=WorkState.RUNNING, attempts=row.attempts + 1, due_at=now + LEASE
@@ -123,7 +123,7 @@ class MemoryWorkQueue:
     ) -> Sequence[TraceScore]:
         usable = [
             one
-            for one in self.store.trace_scores.of(project)
+            for one in self.store.trace_scores.in_project(project)
             if one.trace_id == trace
             and self.store.is_of_run(one)
             and one.name in wanted
@@ -151,7 +151,7 @@ class MemoryWorkQueue:
             return
         stored, row = held
         if row.attempts >= ATTEMPTS_MAX:
-            self._bury(stored, row, code, now)
+            self._finish_dead(stored, row, code, now)
             return
         later = replace(row, state=WorkState.QUEUED, run_after=until, due_at=until)
         self._put(stored.run, replace(later, last_code=code.value))
@@ -164,7 +164,7 @@ class MemoryWorkQueue:
 
     async def requeue_overdue(self, now: datetime) -> Sequence[Job]:
         jobs: list[Job] = [*islice(self._unplanned(now), OVERDUE_JOBS_MAX)]
-        jobs += islice(self._unheard(now), OVERDUE_JOBS_MAX - len(jobs))
+        jobs += islice(self._unannounced(now), OVERDUE_JOBS_MAX - len(jobs))
         for project in sorted({project for project, _ in self.store.runs}):
             jobs += self._dispatch(project, now, min(self.window, OVERDUE_JOBS_MAX - len(jobs)))
         return jobs
@@ -202,7 +202,9 @@ class MemoryWorkQueue:
         if row.due_at is not None and row.due_at <= now + LEASE - RENEW_DEBOUNCE:
             self._put(stored.run, replace(row, due_at=now + LEASE))
 
-    def _bury(self, stored: StoredRun, row: StoredTarget, code: FailCode, now: datetime) -> None:
+    def _finish_dead(
+        self, stored: StoredRun, row: StoredTarget, code: FailCode, now: datetime
+    ) -> None:
         self._finish(stored, row, WorkState.DEAD, code, now)
 
     def _finish(
@@ -256,7 +258,7 @@ class MemoryWorkQueue:
                 self.store.runs[stored.key] = replace(stored, announced_at=now)
                 yield PlanRunJob(*stored.key)
 
-    def _unheard(self, now: datetime) -> Iterator[Job]:
+    def _unannounced(self, now: datetime) -> Iterator[Job]:
         work = self.store.work_queue.live()
         due = [(one.due_at, key) for key, one in work if one.due_at is not None]
         for since, key in sorted(due):

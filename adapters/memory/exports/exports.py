@@ -48,7 +48,7 @@ class MemoryExports:
         return self.store.exports.require(project, export)
 
     async def all(self, project: ProjectId) -> Sequence[Export]:
-        return by_creation(self.store.exports.of(project), newest_first=True)
+        return by_creation(self.store.exports.in_project(project), newest_first=True)
 
     async def delete(
         self, project: ProjectId, export: UUID, *, audit: AuditEntry | None = None
@@ -117,7 +117,7 @@ class MemoryTraceArchive:
         found = self.store.matching_traces(project, matching)
 
         def place(trace: Trace) -> Position:
-            return sort.position(TraceSummary.of(trace))
+            return sort.position(TraceSummary.from_trace(trace))
 
         page = paginate(found, place, order, PageRequest(limit=len(found)))
         whole = [self._archived(project, one) for one in page.items]

@@ -38,7 +38,7 @@ class MemoryBrowserSessions:
         if known is not None:
             self.store.browser_sessions[session] = known.used(at)
 
-    async def of_user(self, user: UserId) -> Sequence[BrowserSession]:
+    async def by_user(self, user: UserId) -> Sequence[BrowserSession]:
         ours = (one for one in self._stored() if one.user_id == user)
         return by_creation(ours, newest_first=True)
 

@@ -553,7 +553,9 @@ class MemoryRefusals:
         for one in [one for one in self.counts if one.hour < oldest]:
             del self.counts[one]
 
-    async def of(self, organization: OrganizationId | None, limit: int) -> Sequence[CountedRefusal]:
+    async def latest(
+        self, organization: OrganizationId | None, limit: int
+    ) -> Sequence[CountedRefusal]:
         ours = [one for one in self.counts.items() if one[0].organization_id == organization]
         ours.sort(key=lambda one: (-one[0].hour.timestamp(), -one[1], _refusal_order(one[0])))
         return [CountedRefusal(*one) for one in ours[:limit]]

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from adapters.memory.store import MemoryStore
 from domain.evaluation.runs.run import TargetType
-from domain.identity.found_object import FOUND_MAX, FoundObject, ObjectKind, sought_uuid
+from domain.identity.found_object import FOUND_MAX, FoundObject, ObjectKind, uuid_or_none
 from domain.ids import MonitorId, ProjectId, RunId, TraceId
 
 _RUNS = {
@@ -23,7 +23,7 @@ class MemoryObjectIndex:
         found = [
             FoundObject(kind, project)
             for project in projects
-            for kind in self._kinds(project, sought_uuid(text), text)
+            for kind in self._kinds(project, uuid_or_none(text), text)
         ]
         return sorted(found)[:FOUND_MAX]
 
@@ -40,7 +40,7 @@ class MemoryObjectIndex:
             yield _RUNS[stored.run.target_type]
         if store.monitors.find(project, MonitorId(id_)) is not None:
             yield ObjectKind.MONITOR
-        if any(one.id == id_ for one in store.datasets.of(project)):
+        if any(one.id == id_ for one in store.datasets.in_project(project)):
             yield ObjectKind.DATASET
         if store.experiments.find(project, id_) is not None:
             yield ObjectKind.EXPERIMENT

@@ -21,7 +21,7 @@ class MemoryProjectActivities:
         return {one: self._activity(one, period) for one in projects}
 
     def _activity(self, project: ProjectId, period: Period) -> ProjectActivity:
-        traces = self.store.traces.of(project)
+        traces = self.store.traces.in_project(project)
         spans = [span for one in traces for span in one.spans]
         usage = usage_buckets(spans, period, Granularity.WEEK)
         return project_activity(
@@ -38,6 +38,7 @@ class MemoryProjectActivities:
                 (one.started_at for one in self.store.visible_traces(project)), default=None
             ),
             alerting_count=sum(
-                one.watch.state is AlertState.ALERTING for one in self.store.alerts.of(project)
+                one.watch.state is AlertState.ALERTING
+                for one in self.store.alerts.in_project(project)
             ),
         )

@@ -31,7 +31,9 @@ class MemoryRepricings:
         self.store.check_exists(repricing.project_id)
         if (known := self.store.repricings.get(_repricing_key(repricing))) is not None:
             return known
-        ours = by_creation(self.store.repricings.of(repricing.project_id), newest_first=True)
+        ours = by_creation(
+            self.store.repricings.in_project(repricing.project_id), newest_first=True
+        )
         if any(one.completed_at is None for one in ours):
             raise Conflict("Another repricing of this project is under way: wait for its end")
         for one in ours[REPRICINGS_KEPT_MAX - 1 :]:
@@ -69,7 +71,7 @@ class MemoryRepricings:
             return None
         spans = [
             found
-            for trace in self.store.traces.of(project)
+            for trace in self.store.traces.in_project(project)
             for span in trace.spans
             if (found := _priced_span(trace, span)) is not None and _is_next(repricing, found)
         ]
@@ -134,7 +136,7 @@ class MemoryModelPrices:
         project = price.project_id
         self.store.check_exists(project)
         key = (project, price.id)
-        is_full = len(self.store.model_prices.of(project)) >= PRICES_MAX
+        is_full = len(self.store.model_prices.in_project(project)) >= PRICES_MAX
         if key not in self.store.model_prices and is_full:
             raise Conflict(f"A project has {PRICES_MAX} prices at most: delete one first")
         if key not in self.store.model_prices:
@@ -145,7 +147,7 @@ class MemoryModelPrices:
         self, projects: Collection[ProjectId]
     ) -> Mapping[ProjectId, Sequence[ModelPrice]]:
         prices = self.store.model_prices
-        return {project: newest_first(prices.of(project)) for project in projects}
+        return {project: newest_first(prices.in_project(project)) for project in projects}
 
     async def delete(
         self, project: ProjectId, price: UUID, *, audit: AuditEntry | None = None
@@ -155,13 +157,13 @@ class MemoryModelPrices:
         return is_gone
 
     async def list_unpriced(self, project: ProjectId, since: datetime) -> Sequence[UnpricedModel]:
-        spans = [span for trace in self.store.traces.of(project) for span in trace.spans]
+        spans = [span for trace in self.store.traces.in_project(project) for span in trace.spans]
         meant = [span for span in spans if span.started_at >= since and _is_unpriced(span)]
         meant.sort(key=lambda span: span.started_at, reverse=True)
-        of_model: defaultdict[str, list[Span]] = defaultdict(list)
+        by_model: defaultdict[str, list[Span]] = defaultdict(list)
         for span in meant[:UNPRICED_SPANS_MAX]:
-            of_model[span.model or ""].append(span)
-        found = [_sum_usage(model, some) for model, some in of_model.items()]
+            by_model[span.model or ""].append(span)
+        found = [_sum_usage(model, some) for model, some in by_model.items()]
         return sorted(found, key=lambda one: (-one.spans, one.model))[:UNPRICED_MODELS_MAX]
 
 

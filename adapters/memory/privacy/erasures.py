@@ -40,7 +40,7 @@ class MemoryErasures:
 
     async def begin(self, erasure: Erasure, owner: DataSubject, entry: AuditEntry) -> None:
         self.store.check_exists(erasure.project_id)
-        if len(self.store.erasing.of(erasure.project_id)) >= ERASURES_IN_PROGRESS_MAX:
+        if len(self.store.erasing.in_project(erasure.project_id)) >= ERASURES_IN_PROGRESS_MAX:
             raise too_many_erasures()
         key = (erasure.project_id, erasure.id)
         self.store.erasures[key] = erasure.with_rows(self._delete_files(erasure.project_id))
@@ -81,7 +81,7 @@ class MemoryErasures:
         return self.store.erasures.require(project, erasure)
 
     async def page(self, project: ProjectId, window: PageRequest) -> Page[Erasure]:
-        ours = self.store.erasures.of(project)
+        ours = self.store.erasures.in_project(project)
         return paginate(
             ours, lambda one: Position(one.requested_at, one.id), SortOrder.DESC, window
         )
@@ -96,7 +96,8 @@ class MemoryErasures:
                 if (of, by) == (project, erasure.id)}  # fmt: skip
         rows += self._count_rows(project, gone)
         rows["trace_scores"] = sum(
-            one.trace_id in gone and _has_result(one) for one in self.store.trace_scores.of(project)
+            one.trace_id in gone and _has_result(one)
+            for one in self.store.trace_scores.in_project(project)
         )
         rows["exports"] = sum(
             of == project and one.created_at <= erasure.requested_at
@@ -116,14 +117,14 @@ class MemoryErasures:
             for (of, *_), one in self.store.dataset_items.items()
         )
         if owner.kind is DataSubjectKind.SESSION:
-            scores = self.store.session_scores.of(project)
+            scores = self.store.session_scores.in_project(project)
             rows["session_scores"] = sum(
                 one.session_id == owner.id and (over is None or one.created_at <= over)
                 for one in scores
             )
             later = {
                 one.run.id
-                for one in self.store.runs.of(project)
+                for one in self.store.runs.in_project(project)
                 if over is not None and one.run.created_at > over
             }
             waiting = self.store.waiting_evaluations
@@ -153,18 +154,21 @@ class MemoryErasures:
 
     def _traces(self, project: ProjectId, owner: DataSubject) -> list[Trace]:
         of = "user_id" if owner.kind is DataSubjectKind.USER else "session_id"
-        return [one for one in self.store.traces.of(project) if getattr(one, of) == owner.id]
+        return [
+            one for one in self.store.traces.in_project(project) if getattr(one, of) == owner.id
+        ]
 
     def _count_rows(self, project: ProjectId, traces: Collection[TraceId]) -> Counter[str]:
         """Counts the rows that refer to the traces."""
         hex_ids = {trace.hex for trace in traces}
-        scores, verdicts = self.store.trace_scores.of(project), self.store.verdicts.items()
+        scores, verdicts = self.store.trace_scores.in_project(project), self.store.verdicts.items()
         fragments = self.store.fragments
         return Counter(
             span_fragments=sum(key[0] == project and key[1] in traces for key in fragments),
             trace_scores=sum(one.trace_id in traces for one in scores),
             otlp_rejections=sum(
-                one.rejection.trace_id in hex_ids for one in self.store.rejections.of(project)
+                one.rejection.trace_id in hex_ids
+                for one in self.store.rejections.in_project(project)
             ),
             annotation_claims=sum(
                 key[0] == project and key[2] in traces for key in self.store.annotation_claims
@@ -265,7 +269,7 @@ class MemoryExpiredTraces:
     async def delete_session_scores(
         self, project: ProjectId, now: datetime, after: str
     ) -> tuple[int, str | None]:
-        scored = sorted({one.session_id for one in self.store.session_scores.of(project)})
+        scored = sorted({one.session_id for one in self.store.session_scores.in_project(project)})
         some = [session for session in scored if session > after][:SESSIONS_AT_ONCE]
         empty = set(some) - self.store.sessions_of(project)
         old = [one for one in self._old_scores(project, now) if one.session_id in empty]
@@ -277,7 +281,9 @@ class MemoryExpiredTraces:
     def _old_scores(self, project: ProjectId, now: datetime) -> list[SessionScore]:
         if (until := self._kept_since(project, now)) is None:
             return []
-        return [one for one in self.store.session_scores.of(project) if one.created_at < until]
+        return [
+            one for one in self.store.session_scores.in_project(project) if one.created_at < until
+        ]
 
     def _kept_since(self, project: ProjectId, now: datetime) -> datetime | None:
         known = self.store.projects.get(project)
@@ -290,7 +296,7 @@ class MemoryExpiredTraces:
         if (until := self._kept_since(project, now)) is None:
             return []
         made_at = self.store.traces.made_at
-        ages = [(made_at[project, one.id], one.id) for one in self.store.traces.of(project)]
+        ages = [(made_at[project, one.id], one.id) for one in self.store.traces.in_project(project)]
         return [trace for made, trace in sorted(ages) if made < until]
 
 

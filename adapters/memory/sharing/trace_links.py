@@ -37,7 +37,7 @@ class MemoryTraceLinks:
         self.store.trace_links[link.id] = link
         self.store.record(audit)
 
-    async def of_trace(self, project: ProjectId, trace: TraceId) -> Sequence[TraceLink]:
+    async def by_trace(self, project: ProjectId, trace: TraceId) -> Sequence[TraceLink]:
         place = (project, trace)
         ours = [one for one in self._stored() if (one.project_id, one.trace_id) == place]
         return by_creation(ours, newest_first=True)

@@ -214,7 +214,7 @@ class MemoryOtlpTraces:
         return {} if known is None else {one.id: one for one in known.spans}
 
     def _pricing(self, project: ProjectId) -> Pricing:
-        return pricing_of(self.store.model_prices.of(project), self.prices.price)
+        return pricing_of(self.store.model_prices.in_project(project), self.prices.price)
 
     async def settle_open_traces(self, before: datetime) -> int:
         found = [

@@ -30,7 +30,7 @@ class MemoryRejections:
                 key = rejection_key(one)
                 self.store.rejections[key] = with_count_of(one, self.store.rejections.get(key))
         for project in {one.project_id for one in rejections}:
-            ours = sorted(self.store.rejections.of(project), key=_newness, reverse=True)
+            ours = sorted(self.store.rejections.in_project(project), key=_newness, reverse=True)
             for one in ours[REJECTIONS_KEPT_MAX:]:
                 del self.store.rejections[project, one.id]
 
@@ -42,7 +42,7 @@ class MemoryRejections:
     ) -> Page[RecordedRejection]:
         ours = [
             one
-            for one in self.store.rejections.of(project)
+            for one in self.store.rejections.in_project(project)
             if reason is None or one.rejection.reason is reason
         ]
         return paginate(ours, _position, SortOrder.DESC, window)

@@ -29,7 +29,7 @@ class MemoryTraceSearch:
         self, project: ProjectId, query: SearchQuery, matching: TraceFilter, window: PageRequest
     ) -> SearchPage[SearchHit]:
         hits = [
-            SearchHit(TraceSummary.of(one), found)
+            SearchHit(TraceSummary.from_trace(one), found)
             for one in self.store.matching_traces(project, matching)
             if (found := find_matches(one, query)) is not None
         ]
@@ -55,7 +55,7 @@ class MemorySpanSearch:
         self, project: ProjectId, query: SearchQuery, matching: SpanFilter, window: PageRequest
     ) -> SearchPage[SpanHit]:
         hits = [
-            SpanHit(SpanSummary.of(trace, span), found)
+            SpanHit(SpanSummary.from_span(trace, span), found)
             for trace in self.store.visible_traces(project)
             for span in trace.spans
             if matching.matches(trace, span)

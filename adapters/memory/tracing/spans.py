@@ -23,7 +23,7 @@ class MemorySpans:
         window: PageRequest,
     ) -> Page[SpanSummary]:
         found = [
-            SpanSummary.of(trace, span)
+            SpanSummary.from_span(trace, span)
             for trace in self.store.visible_traces(project)
             for span in trace.spans
             if matching.matches(trace, span)

@@ -15,7 +15,7 @@ from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder, paginate
 from domain.pricing.model_price import Rate, Tariff, pricing_of
 from domain.tracing import analytics, trace_breakdown
-from domain.tracing.change import retagged, said
+from domain.tracing.change import given_fields, retagged
 from domain.tracing.facet_values import (
     FacetField,
     FacetQuery,
@@ -50,7 +50,7 @@ class MemoryTraces:
     read_bytes_max: int = READ_BYTES_MAX
 
     def _pricing(self, project: ProjectId) -> Pricing:
-        return pricing_of(self.store.model_prices.of(project), self.prices.price)
+        return pricing_of(self.store.model_prices.in_project(project), self.prices.price)
 
     async def put(self, project: ProjectId, trace: Trace) -> None:
         self.store.check_exists(project)
@@ -147,7 +147,7 @@ class MemoryTraces:
         changed = change.applied(self._find(project, trace))
         if whole_bytes(changed) > self.read_bytes_max:
             raise trace_too_large()
-        payloads = said(change).keys() & {"input", "output"}
+        payloads = given_fields(change).keys() & {"input", "output"}
         self.store.write_natively(project, changed, payloads)
         return changed
 
@@ -181,7 +181,9 @@ class MemoryTraces:
         order: SortOrder,
         window: PageRequest,
     ) -> Page[TraceSummary]:
-        found = [TraceSummary.of(one) for one in self.store.matching_traces(project, matching)]
+        found = [
+            TraceSummary.from_trace(one) for one in self.store.matching_traces(project, matching)
+        ]
         return paginate(found, sort.position, order, window)
 
     async def previews(
@@ -299,7 +301,9 @@ class MemoryTraceAnalytics:
     ) -> Sequence[analytics.TraceBucket]:
         _check_zone(period, granularity, zone)
         return analytics.check_bucket_count(
-            analytics.trace_buckets(self.store.traces.of(project), period, granularity, zone)
+            analytics.trace_buckets(
+                self.store.traces.in_project(project), period, granularity, zone
+            )
         )
 
     async def usage(
@@ -339,7 +343,7 @@ class MemoryTraceAnalytics:
     async def are_sources_mixed(self, project: ProjectId, period: analytics.Period) -> bool:
         spans = [
             (span.started_at, span.id in (otlp.facts if otlp is not None else {}))
-            for one in self.store.traces.of(project)
+            for one in self.store.traces.in_project(project)
             for otlp in [self.store.otlp.find(project, one.id)]
             for span in one.spans
             if period.includes(span.started_at)
@@ -355,7 +359,7 @@ class MemoryTraceAnalytics:
         self, project: ProjectId, period: analytics.Period, granularity: analytics.Granularity
     ) -> Sequence[analytics.SessionBucket]:
         return analytics.check_bucket_count(
-            analytics.session_buckets(self.store.traces.of(project), period, granularity)
+            analytics.session_buckets(self.store.traces.in_project(project), period, granularity)
         )
 
     async def facets(self, project: ProjectId, query: FacetQuery) -> Sequence[FacetValue]:
@@ -373,17 +377,19 @@ class MemoryTraceAnalytics:
         """The traces whose values count: the totals of a user are of all their traces."""
         if field is FacetField.USER:
             hidden = self.store.hidden_users(project)
-            return [one for one in self.store.traces.of(project) if one.user_id not in hidden]
+            return [
+                one for one in self.store.traces.in_project(project) if one.user_id not in hidden
+            ]
         return self.store.visible_traces(project)
 
     async def users(self, project: ProjectId, window: PageRequest) -> Page[analytics.UserSummary]:
         hidden = self.store.hidden_users(project)
-        every = [one for one in self.store.traces.of(project) if one.user_id not in hidden]
+        every = [one for one in self.store.traces.in_project(project) if one.user_id not in hidden]
         found = analytics.user_summaries(every)
         return paginate(found, lambda one: one.position, SortOrder.DESC, window)
 
     def _spans(self, project: ProjectId) -> list[Span]:
-        return [span for trace in self.store.traces.of(project) for span in trace.spans]
+        return [span for trace in self.store.traces.in_project(project) for span in trace.spans]
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,10 +59,10 @@ class MergedSpan:
 def merged(fragments: Sequence[Sent]) -> MergedSpan:
     """The fragments as one span, whatever their order. At least one is a SentSpan."""
     if len(fragments) == 1 and isinstance(only := fragments[0], SentSpan):
-        return _alone(only)
+        return _from_single(only)
     ranked = [one for _, one in sorted({_precedence(one): one for one in fragments}.items())]
     if len(ranked) == 1 and isinstance(only := ranked[0], SentSpan):
-        return _alone(only)
+        return _from_single(only)
     attributes: dict[str, AttributeValue] = {}
     resource: dict[str, AttributeValue] = {}
     for sent in ranked:
@@ -76,13 +76,13 @@ def merged(fragments: Sequence[Sent]) -> MergedSpan:
         best=spans[0],
         name=next((one.name for one in spans if one.name), ""),
         attributes=attributes,
-        events=_united(ranked),
+        events=_merged_events(ranked),
         is_truncated=any(one.is_truncated for one in ranked),
         resource=resource,
     )
 
 
-def _alone(span: SentSpan) -> MergedSpan:
+def _from_single(span: SentSpan) -> MergedSpan:
     events = span.events
     if len(events) > 1:
         events = sorted(events, key=_time)
@@ -136,7 +136,7 @@ def _record_event(record: SentRecord) -> SentEvent:
     return SentEvent(record.time_ns, record.name, attributes)
 
 
-def _united(ranked: Sequence[Sent]) -> Sequence[SentEvent]:
+def _merged_events(ranked: Sequence[Sent]) -> Sequence[SentEvent]:
     """The events of all fragments by time, each once: a span may be sent again with more."""
     found: dict[bytes, tuple[tuple[int, int, int, int], SentEvent]] = {}
     for rank, sent in enumerate(reversed(ranked)):

@@ -144,7 +144,7 @@ def generic(value: object, reading: Reading) -> object:
         if returned is not inner:
             inner, source = returned, None
     elif not isinstance(inner, str) and (known := only_messages(inner)) is not None:
-        return of_messages(known)
+        return messages_payload(known)
     payload = Payload(source or to_json(inner), inner)
     if not is_empty(inner):
         return payload
@@ -219,7 +219,7 @@ def messages_with_instructions(value: object, reading: Reading) -> object:
 def instructions_alone(value: object, _reading: Reading) -> object:
     """The system instructions of a call without other messages to the model."""
     found = with_instructions(value, [])
-    return of_messages(found) if found else None
+    return messages_payload(found) if found else None
 
 
 def _as_messages(
@@ -229,7 +229,7 @@ def _as_messages(
         return generic(value, reading)
     inner = parsed(value)
     if (found := read(inner)) is not None:
-        return of_messages(found)
+        return messages_payload(found)
     return None if is_empty(inner) else Payload(json_text(value).encode(), inner)
 
 
@@ -242,7 +242,7 @@ def indexed(family: str) -> Transform:
             items = indexed_items(attributes, [family]).get(family)
             return None if items is None else Payload(to_json(items), items)
         known = indexed_messages(attributes, family)
-        return None if known is None else of_messages(known)
+        return None if known is None else messages_payload(known)
 
     return found
 
@@ -258,7 +258,7 @@ def answer_with_calls(value: object, reading: Reading) -> object:
     if not calls or not found or any("tool_calls" in one for one in found):
         return None
     known = canonical_messages([found[0] | {"tool_calls": calls}, *found[1:]])
-    return None if known is None else of_messages(known)
+    return None if known is None else messages_payload(known)
 
 
 def messages_in(value: object, reading: Reading) -> object:
@@ -277,7 +277,7 @@ def _of_events(value: object, reading: Reading, side: int) -> object:
         sent = [in_order(one.attributes) for one in events]
         return Payload(to_json(sent), sent)
     found = event_messages((one.name, _ordered(one.attributes)) for one in events)[side]
-    return None if found is None else of_messages(found)
+    return None if found is None else messages_payload(found)
 
 
 def event_member(key: str) -> Transform:
@@ -297,14 +297,14 @@ def vercel_answer(_value: object, reading: Reading) -> object:
         reading.attribute(f"ai.response.{part}") for part in ("text", "toolCalls", "object")
     )
     found = answer_message(text, calls, parsed(structured))
-    return None if found is None else of_messages(found)
+    return None if found is None else messages_payload(found)
 
 
 def assistant_message(value: object, _reading: Reading) -> object:
     """Text of the assistant as its message."""
     if not isinstance(value, str):
         return None
-    return of_messages([{"role": ASSISTANT, "content": value}])
+    return messages_payload([{"role": ASSISTANT, "content": value}])
 
 
 def conversation_before_answer(value: object, reading: Reading) -> object:
@@ -316,13 +316,13 @@ def conversation_before_answer(value: object, reading: Reading) -> object:
     instructions = _instructions(reading)
     if not is_empty(instructions):
         before = with_instructions(instructions, before)
-    return of_messages(before) if before else None
+    return messages_payload(before) if before else None
 
 
 def last_answer(value: object, _reading: Reading) -> object:
     found = canonical_messages(parsed(value))
     answer = split_answer(found)[1] if found else []
-    return of_messages(answer) if answer else None
+    return messages_payload(answer) if answer else None
 
 
 def values(value: object, _reading: Reading) -> object:
@@ -347,7 +347,7 @@ def items(family: str, *path: str) -> Transform:
     return found
 
 
-def of_messages(found: Sequence[Message]) -> Payload:
+def messages_payload(found: Sequence[Message]) -> Payload:
     value = {"messages": list(found)}
     return Payload(to_json(value), value)
 

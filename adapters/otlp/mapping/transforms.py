@@ -119,12 +119,12 @@ def provider(value: object, reading: Reading) -> object:
 def member(key: str, transform: Transform) -> Transform:
     """Applies the transform to a member of a JSON object."""
 
-    def of_member(value: object, reading: Reading) -> object:
+    def transform_member(value: object, reading: Reading) -> object:
         inner = parsed(value)
         found = inner.get(key) if isinstance(inner, Mapping) else None
         return None if is_empty(found) else transform(found, reading)
 
-    return of_member
+    return transform_member
 
 
 # --- numbers and times -----------------------------------------------------------------------

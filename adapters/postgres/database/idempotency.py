@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from adapters.postgres.database.pool import (
-    OF_PROJECT,
+    IN_PROJECT,
     Connection,
     Pool,
     affected_rows,
@@ -51,7 +51,7 @@ WHERE known.expires_at <= $6
       AND (known.erased_at IS NULL OR known.request_hash = excluded.request_hash))
 RETURNING object_id
 """
-_OF_KEY: Final = f"{OF_PROJECT} AND operation = $2 AND key = $3"
+_OF_KEY: Final = f"{IN_PROJECT} AND operation = $2 AND key = $3"
 # While an erasure is active, every response from before it counts as erased.
 _IS_ERASING: Final = """
 replies.status IS NOT NULL AND replies.has_text AND EXISTS (
@@ -89,7 +89,7 @@ _ERASE: Final = """
 UPDATE replies SET status = NULL, body = NULL, target = NULL, erased_at = now(),
   held_until = CASE WHEN status IS NULL THEN held_until ELSE '-infinity' END
 """
-_IS_ERASED: Final = f"{OF_PROJECT} AND erased_at IS NULL AND has_text"
+_IS_ERASED: Final = f"{IN_PROJECT} AND erased_at IS NULL AND has_text"
 _OF_TARGETS: Final = f"{_IS_ERASED} AND target = ANY($2::text[])"
 ERASE_REPLIES_OF_TARGETS: Final = f"""
 WITH locked AS MATERIALIZED (

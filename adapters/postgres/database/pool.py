@@ -71,7 +71,7 @@ OUTAGE_RETRY_AFTER_S: Final = 3
 # a single row, treat any index as equally good, and scan all rows of the project. `PLANNING` in the
 # migration says how large an average project is. Rows of removed projects are never found, although
 # some may exist for a while.
-OF_PROJECT: Final = (
+IN_PROJECT: Final = (
     "project_id = (SELECT $1::uuid WHERE NOT EXISTS ("
     "SELECT 1 FROM removals WHERE removals.project_id = $1::uuid AND NOT removals.is_moving))"
 )
@@ -301,7 +301,7 @@ class PoolSettings:
     connect: Connect | None = None  # None: to the host of `url`
 
     @property
-    def of_sessions(self) -> dict[str, str]:
+    def session_settings(self) -> dict[str, str]:
         """Settings of every connection.
 
         A pooler may not pass them on: see docs/operation/operations.md.
@@ -347,7 +347,7 @@ async def open_pool(
         server_settings={
             "application_name": settings.application_name,
             "timezone": "UTC",
-            **settings.of_sessions,
+            **settings.session_settings,
         },
     )
     pool.payload_store, pool.on_acquire = settings.payload_store, on_acquire

@@ -18,7 +18,7 @@ SELECT project_id, is_moving FROM removals WHERE project_id = ANY($1::uuid[]) LI
 def not_removed(table: str) -> str:
     """A condition for statements across projects, which leaves out those that move as well.
 
-    Statements of one project use `OF_PROJECT`.
+    Statements of one project use `IN_PROJECT`.
     """
     return f"NOT EXISTS (SELECT 1 FROM removals WHERE removals.project_id = {table}.project_id)"
 

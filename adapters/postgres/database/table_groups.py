@@ -115,13 +115,13 @@ class PostgresTableGroups:
         async with translate_errors():
             return [row[0] for row in await self.pool.fetch(SELECT_GROUPS)]
 
-    async def of_organization(self, organization: OrganizationId) -> Placement:
+    async def organization_placement(self, organization: OrganizationId) -> Placement:
         async with translate_errors():
             ours = within(self.pool, organization)
             row = await ours.fetchrow(SELECT_PLACEMENT_OF_ORGANIZATION, organization)
         return Placement(**require_row(row, "Organization not found"))
 
-    async def of_project(self, project: ProjectId) -> Placement | None:
+    async def project_placement(self, project: ProjectId) -> Placement | None:
         async with translate_errors():
             everyone = within(self.pool, ALL_TENANTS)
             row = await everyone.fetchrow(SELECT_PLACEMENT_OF_PROJECT, project)

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
-from adapters.postgres.database.pool import OF_PROJECT, require_row
+from adapters.postgres.database.pool import IN_PROJECT, require_row
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.statements.bounded_delete import delete_some
@@ -50,33 +50,33 @@ _export_row: Final = EXPORTS.compile_row()
 _export_from_row: Final = EXPORTS.compile_reader(Export)
 _SELECT_LIST: Final = EXPORTS.select()
 INSERT_EXPORT: Final = EXPORTS.insert()
-SELECT_EXPORT: Final = f"SELECT {_SELECT_LIST} FROM exports WHERE {OF_PROJECT} AND id = $2"
+SELECT_EXPORT: Final = f"SELECT {_SELECT_LIST} FROM exports WHERE {IN_PROJECT} AND id = $2"
 LOCK_EXPORT: Final = f"{SELECT_EXPORT} FOR UPDATE"
 SELECT_EXPORTS: Final = f"""
-SELECT {_SELECT_LIST} FROM exports WHERE {OF_PROJECT} ORDER BY created_at DESC, id DESC
+SELECT {_SELECT_LIST} FROM exports WHERE {IN_PROJECT} ORDER BY created_at DESC, id DESC
 LIMIT {EXPORTS_MAX}
 """
 # Pieces of a deleted export may exist for a while: they are not read.
 SELECT_PIECE: Final = f"""
-SELECT content FROM export_pieces WHERE {OF_PROJECT} AND export_id = $2 AND number = $3
-  AND EXISTS (SELECT 1 FROM exports WHERE {OF_PROJECT} AND id = $2)
+SELECT content FROM export_pieces WHERE {IN_PROJECT} AND export_id = $2 AND number = $3
+  AND EXISTS (SELECT 1 FROM exports WHERE {IN_PROJECT} AND id = $2)
 """
 LOCK_DUE_EXPORT: Final = f"""
 SELECT {_SELECT_LIST} FROM exports WHERE due_at <= $1 AND {not_removed("exports")}
 ORDER BY due_at, project_id, id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
-UPDATE_EXPORT: Final = f"UPDATE exports SET {EXPORTS.assignments()} WHERE {OF_PROJECT} AND id = $2"
+UPDATE_EXPORT: Final = f"UPDATE exports SET {EXPORTS.assignments()} WHERE {IN_PROJECT} AND id = $2"
 INSERT_PIECE: Final = f"""
 WITH next AS MATERIALIZED (
   SELECT coalesce(max(number) + 1, 0) AS number
-  FROM export_pieces WHERE {OF_PROJECT} AND export_id = $2
+  FROM export_pieces WHERE {IN_PROJECT} AND export_id = $2
 )
 INSERT INTO export_pieces (project_id, export_id, number, content)
 SELECT $1::uuid, $2::uuid, number, $3 FROM next RETURNING 1
 """
-DELETE_EXPORT: Final = f"DELETE FROM exports WHERE {OF_PROJECT} AND id = $2"
+DELETE_EXPORT: Final = f"DELETE FROM exports WHERE {IN_PROJECT} AND id = $2"
 DELETE_PIECES: Final = delete_some(
-    "export_pieces", f"{OF_PROJECT} AND export_id = $2", PIECES_PER_TRANSACTION
+    "export_pieces", f"{IN_PROJECT} AND export_id = $2", PIECES_PER_TRANSACTION
 )
 LOCK_EXPIRED_EXPORT: Final = f"""
 SELECT project_id, id FROM exports WHERE expires_at <= $1 AND {not_removed("exports")}

@@ -8,7 +8,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
+from adapters.postgres.database.pool import IN_PROJECT, Connection, Pool
 from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.evaluation.runs.target_selection import trace_conditions
 from adapters.postgres.evaluation.scores.score_rows import SCORE_BYTES, SESSION_SCORES, TRACE_SCORES
@@ -41,20 +41,20 @@ SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout 
 """
 SELECT_TRACE_SCORES: Final = f"""
 SELECT {TRACE_SCORES.select()} FROM trace_scores
-WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND outcome <> '{ScoreOutcome.PENDING}'
+WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[]) AND outcome <> '{ScoreOutcome.PENDING}'
 """
 SELECT_SESSION_SCORES: Final = f"""
 SELECT {SESSION_SCORES.select()} FROM session_scores
-WHERE {OF_PROJECT} AND session_id = ANY($2::text[]) AND outcome <> '{ScoreOutcome.PENDING}'
+WHERE {IN_PROJECT} AND session_id = ANY($2::text[]) AND outcome <> '{ScoreOutcome.PENDING}'
 """
 SELECT_SCORE_SIZES: Final = f"""
 SELECT trace_id, sum({SCORE_BYTES})::bigint FROM trace_scores
-WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND outcome <> '{ScoreOutcome.PENDING}'
+WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[]) AND outcome <> '{ScoreOutcome.PENDING}'
 GROUP BY trace_id
 """
 SELECT_SESSION_SIZES: Final = f"""
 SELECT session_id, sum({SCORE_BYTES})::bigint FROM session_scores
-WHERE {OF_PROJECT} AND session_id = ANY($2::text[]) AND outcome <> '{ScoreOutcome.PENDING}'
+WHERE {IN_PROJECT} AND session_id = ANY($2::text[]) AND outcome <> '{ScoreOutcome.PENDING}'
 GROUP BY session_id
 """
 
@@ -195,9 +195,9 @@ async def _fetch_with_scores(
 ) -> list[TraceWithScores]:
     """`led` are the sessions whose scores are added, by the trace that carries them."""
     sessions = [led[trace] for trace in traces if trace in led]
-    of_sessions: dict[str | None, list[SessionScore]] = defaultdict(list)
+    session_scores: dict[str | None, list[SessionScore]] = defaultdict(list)
     for row in await connection.fetch(SELECT_SESSION_SCORES, project, sessions) if sessions else ():
-        of_sessions[row["session_id"]].append(SESSION_SCORES.score(row))
+        session_scores[row["session_id"]].append(SESSION_SCORES.score(row))
     scores: dict[TraceId, list[TraceScore]] = defaultdict(list)
     for row in await connection.fetch(SELECT_TRACE_SCORES, project, traces):
         scores[TraceId(row["trace_id"])].append(TRACE_SCORES.score(row))
@@ -205,7 +205,7 @@ async def _fetch_with_scores(
         TraceWithScores(
             trace,
             in_order_of_time(scores[trace.id]),
-            in_order_of_time(of_sessions[led.get(trace.id)]),
+            in_order_of_time(session_scores[led.get(trace.id)]),
         )
         for trace in await fetch_whole_traces(connection, project, traces)
     ]

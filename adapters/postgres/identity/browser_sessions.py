@@ -87,7 +87,7 @@ class PostgresBrowserSessions:
         async with translate_errors():
             await self.pool.execute(MARK_SESSION_USED, session, at)
 
-    async def of_user(self, user: UserId) -> Sequence[BrowserSession]:
+    async def by_user(self, user: UserId) -> Sequence[BrowserSession]:
         async with translate_errors():
             stored = await self.pool.fetch(SELECT_SESSIONS_OF_USER, user)
         return [rows.session_from_row(row) for row in stored]

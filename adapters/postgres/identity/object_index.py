@@ -6,7 +6,7 @@ from itertools import batched
 from typing import Final
 
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
-from domain.identity.found_object import FOUND_MAX, FoundObject, ObjectKind, sought_uuid
+from domain.identity.found_object import FOUND_MAX, FoundObject, ObjectKind, uuid_or_none
 from domain.ids import ProjectId
 
 PROJECTS_AT_ONCE: Final = 500  # in the scope of one statement, which has them as text
@@ -36,7 +36,7 @@ SELECT_OBJECTS: Final = (
 class PostgresObjectIndex(PoolReader):
     async def find(self, projects: Sequence[ProjectId], text: str) -> Sequence[FoundObject]:
         """Looks once over all projects, then in each that has something, without erased data."""
-        wanted, having = (sought_uuid(text), text), set[ProjectId]()
+        wanted, having = (uuid_or_none(text), text), set[ProjectId]()
         for some in batched(projects, PROJECTS_AT_ONCE):
             found = await self._fetch(RETRY_LATER, some, SELECT_OBJECTS, some, *wanted)
             having |= {ProjectId(row["project_id"]) for row in found}

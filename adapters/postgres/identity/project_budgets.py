@@ -4,21 +4,21 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from domain.evaluation.costs.judge_costs import month_scope, organization_scope
 from domain.identity.organization import OrganizationLimits
 from domain.ids import OrganizationId, ProjectId
 
-SELECT_BUDGET: Final = f"SELECT monthly_usd FROM judge_budgets WHERE {OF_PROJECT}"
+SELECT_BUDGET: Final = f"SELECT monthly_usd FROM judge_budgets WHERE {IN_PROJECT}"
 UPSERT_BUDGET: Final = """
 INSERT INTO judge_budgets (project_id, monthly_usd, updated_at) VALUES ($1, $2, $3)
 ON CONFLICT (project_id) DO UPDATE
 SET monthly_usd = excluded.monthly_usd, updated_at = excluded.updated_at
 """
-DELETE_BUDGET: Final = f"DELETE FROM judge_budgets WHERE {OF_PROJECT}"
+DELETE_BUDGET: Final = f"DELETE FROM judge_budgets WHERE {IN_PROJECT}"
 # Without a budget, only the ledger records spending. A new budget starts from the sum in the
 # ledger.
-DELETE_SPENDING: Final = f"DELETE FROM judge_spending WHERE {OF_PROJECT} AND scope = $2"
+DELETE_SPENDING: Final = f"DELETE FROM judge_spending WHERE {IN_PROJECT} AND scope = $2"
 
 
 SELECT_LIMITS: Final = """

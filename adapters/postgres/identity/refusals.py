@@ -69,10 +69,12 @@ class PostgresRefusals:
         async with translate_errors():
             await within(self.pool, ALL_TENANTS).execute(DELETE_OLD_REFUSALS, oldest)
 
-    async def of(self, organization: OrganizationId | None, limit: int) -> Sequence[CountedRefusal]:
+    async def latest(
+        self, organization: OrganizationId | None, limit: int
+    ) -> Sequence[CountedRefusal]:
         async with translate_errors():
-            of = organization or UNKNOWN_ORGANIZATION
-            rows = await within(self.pool, of).fetch(SELECT_REFUSALS, of, limit)
+            tenant = organization or UNKNOWN_ORGANIZATION
+            rows = await within(self.pool, tenant).fetch(SELECT_REFUSALS, tenant, limit)
         return [CountedRefusal(_refusal_from_row(organization, row), row["count"]) for row in rows]
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.tracing.rollups.rollup_deltas import ProjectDeltas
 from adapters.postgres.tracing.trace_rows import SPANS, TRACES, charge_from_row, usage_from_row
@@ -30,7 +30,7 @@ model <> '' AND cost_source <> '{CostSource.CLIENT}' AND prompt_tokens + complet
 AND usage_role IS NULL
 """
 _SELECT_PRICED_SPANS: Final = f"""
-SELECT {_SPAN_COLUMNS} FROM spans WHERE {OF_PROJECT} AND {_IS_PRICED}
+SELECT {_SPAN_COLUMNS} FROM spans WHERE {IN_PROJECT} AND {_IS_PRICED}
   AND ($2::timestamptz IS NULL OR started_at < $2) AND {{after}}
 ORDER BY started_at, trace_id, span_id LIMIT $3
 """

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
-from adapters.postgres.database.pool import OF_PROJECT, Pool, require_row, translate_errors
+from adapters.postgres.database.pool import IN_PROJECT, Pool, require_row, translate_errors
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.statements.columns import Column, Table, columns
 from adapters.postgres.database.tenants import ALL_TENANTS, within
@@ -50,10 +50,10 @@ REPRICINGS: Final = Table(
 _repricing_row: Final = REPRICINGS.compile_row()
 _repricing_from_row: Final = REPRICINGS.compile_reader(Repricing)
 _SELECT_LIST: Final = REPRICINGS.select()
-SELECT_REPRICING: Final = f"SELECT {_SELECT_LIST} FROM repricings WHERE {OF_PROJECT} AND id = $2"
+SELECT_REPRICING: Final = f"SELECT {_SELECT_LIST} FROM repricings WHERE {IN_PROJECT} AND id = $2"
 LOCK_REPRICING: Final = f"{SELECT_REPRICING} FOR UPDATE"
 HAS_ACTIVE_REPRICING: Final = f"""
-SELECT EXISTS (SELECT 1 FROM repricings WHERE {OF_PROJECT} AND completed_at IS NULL)
+SELECT EXISTS (SELECT 1 FROM repricings WHERE {IN_PROJECT} AND completed_at IS NULL)
 """
 # A new repricing is due at once: it is held until it was created.
 _CREATED_AT: Final = f"${REPRICINGS.names.index('created_at') + 1}"
@@ -62,8 +62,8 @@ INSERT INTO repricings ({_SELECT_LIST}, held_until)
 VALUES ({REPRICINGS.parameters()}, {_CREATED_AT})
 """
 DELETE_OLD_REPRICINGS: Final = f"""
-DELETE FROM repricings WHERE {OF_PROJECT} AND id IN (
-  SELECT id FROM repricings WHERE {OF_PROJECT} ORDER BY created_at DESC, id DESC
+DELETE FROM repricings WHERE {IN_PROJECT} AND id IN (
+  SELECT id FROM repricings WHERE {IN_PROJECT} ORDER BY created_at DESC, id DESC
   OFFSET {REPRICINGS_KEPT_MAX}
 )
 """
@@ -80,13 +80,13 @@ RETURNING {REPRICINGS.select("r")}
 """
 UPDATE_REPRICING: Final = f"""
 UPDATE repricings SET {REPRICINGS.assignments()}, held_until = ${len(REPRICINGS.names) + 1}
-WHERE {OF_PROJECT} AND id = $2
+WHERE {IN_PROJECT} AND id = $2
 """
 FAIL_REPRICING: Final = f"""
 UPDATE repricings SET completed_at = $4, error = $5
-WHERE {OF_PROJECT} AND id = $2 AND completed_at IS NULL AND attempts = $3
+WHERE {IN_PROJECT} AND id = $2 AND completed_at IS NULL AND attempts = $3
 """
-RELEASE_REPRICING: Final = f"UPDATE repricings SET held_until = $3 WHERE {OF_PROJECT} AND id = $2"
+RELEASE_REPRICING: Final = f"UPDATE repricings SET held_until = $3 WHERE {IN_PROJECT} AND id = $2"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import msgspec
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.idempotency import erase_replies, erase_some_replies
 from adapters.postgres.database.payload_objects import remove_objects_of_project
-from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows, require_row
+from adapters.postgres.database.pool import IN_PROJECT, Connection, affected_rows, require_row
 from adapters.postgres.database.read_transactions import RETRY_LATER, read_connection, read_snapshot
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.statements.bounded_delete import delete_some
@@ -86,18 +86,18 @@ INSERT INTO erasures ({_SELECT_LIST}, owner)
 VALUES ({ERASURES.parameters()}, ${len(ERASURES.names) + 1})
 """
 COUNT_ACTIVE_ERASURES: Final = (
-    f"SELECT count(*) FROM erasures WHERE {OF_PROJECT} AND owner IS NOT NULL"
+    f"SELECT count(*) FROM erasures WHERE {IN_PROJECT} AND owner IS NOT NULL"
 )
-SELECT_ERASURE: Final = f"SELECT {_SELECT_LIST} FROM erasures WHERE {OF_PROJECT} AND id = $2"
+SELECT_ERASURE: Final = f"SELECT {_SELECT_LIST} FROM erasures WHERE {IN_PROJECT} AND id = $2"
 # Skips an erasure that another worker has locked and continues.
 LOCK_ACTIVE_ERASURE: Final = f"""
-SELECT {_SELECT_LIST}, owner FROM erasures WHERE {OF_PROJECT} AND id = $2 AND owner IS NOT NULL
+SELECT {_SELECT_LIST}, owner FROM erasures WHERE {IN_PROJECT} AND id = $2 AND owner IS NOT NULL
 FOR UPDATE SKIP LOCKED
 """
-UPDATE_ERASED_ROWS: Final = f"UPDATE erasures SET rows = $3 WHERE {OF_PROJECT} AND id = $2"
+UPDATE_ERASED_ROWS: Final = f"UPDATE erasures SET rows = $3 WHERE {IN_PROJECT} AND id = $2"
 FINISH_ERASURE: Final = f"""
 UPDATE erasures SET rows = $3, state = 'REMOVED', removed_at = $4, owner = NULL
-WHERE {OF_PROJECT} AND id = $2
+WHERE {IN_PROJECT} AND id = $2
 """
 SELECT_UNFINISHED_ERASURES: Final = f"""
 SELECT project_id, id FROM erasures WHERE state = 'REMOVING' AND {not_removed("erasures")}
@@ -107,7 +107,7 @@ SUBJECT_COLUMNS: Final[Mapping[DataSubjectKind, Literal["user_id", "session_id"]
     DataSubjectKind.USER: "user_id",
     DataSubjectKind.SESSION: "session_id",
 }
-SELECT_NEXT_TRACES: Final = select_some_traces("traces", f"{OF_PROJECT} AND {{owner}} = $2")
+SELECT_NEXT_TRACES: Final = select_some_traces("traces", f"{IN_PROJECT} AND {{owner}} = $2")
 # Runs before the traces are deleted: a later write of the same trace finds this row, or waits for
 # the trace.
 INSERT_ERASED_TRACES: Final = """
@@ -117,34 +117,34 @@ ON CONFLICT (project_id, trace_id) DO NOTHING
 """
 # Same lock order as workers: targets, then scores.
 ANONYMIZE_SESSION: Final = {
-    "eval_jobs": f"UPDATE eval_jobs SET target = $3 WHERE {OF_PROJECT} AND target = $2",
-    "judge_calls": f"UPDATE judge_calls SET target = $3 WHERE {OF_PROJECT} AND target = $2",
+    "eval_jobs": f"UPDATE eval_jobs SET target = $3 WHERE {IN_PROJECT} AND target = $2",
+    "judge_calls": f"UPDATE judge_calls SET target = $3 WHERE {IN_PROJECT} AND target = $2",
 }
 # Runs that evaluated the session: a run over given sessions has their ids in its filters. By an
 # array: a join would compare each with each target, if the tables were empty when analyzed.
 SELECT_RUNS_OF_SESSION: Final = f"""
-SELECT id, filters FROM eval_runs WHERE {OF_PROJECT} AND id = ANY(ARRAY(
-  SELECT run_id FROM eval_jobs WHERE {OF_PROJECT} AND target = $2
+SELECT id, filters FROM eval_runs WHERE {IN_PROJECT} AND id = ANY(ARRAY(
+  SELECT run_id FROM eval_jobs WHERE {IN_PROJECT} AND target = $2
 )) ORDER BY id FOR NO KEY UPDATE
 """
-UPDATE_RUN_FILTERS: Final = f"UPDATE eval_runs SET filters = $3 WHERE {OF_PROJECT} AND id = $2"
+UPDATE_RUN_FILTERS: Final = f"UPDATE eval_runs SET filters = $3 WHERE {IN_PROJECT} AND id = $2"
 # Files may contain data of any user. They are deleted at once, and again at the end those that were
 # requested at the moment of the erasure request. An export requested while earlier ones are deleted
 # keeps its pieces: by then the erased data is gone.
-DELETE_EXPORTS: Final = f"DELETE FROM exports WHERE {OF_PROJECT}"
+DELETE_EXPORTS: Final = f"DELETE FROM exports WHERE {IN_PROJECT}"
 _IS_ORPHANED: Final = """
 NOT EXISTS (SELECT 1 FROM exports AS e WHERE e.project_id = export_pieces.project_id
             AND e.id = export_pieces.export_id)
 """
 DELETE_ORPHANED_PIECES: Final = delete_some(
-    "export_pieces", f"{OF_PROJECT} AND {_IS_ORPHANED}", PIECES_PER_DELETE
+    "export_pieces", f"{IN_PROJECT} AND {_IS_ORPHANED}", PIECES_PER_DELETE
 )
 # What began after the request found the data hidden, and can't contain it.
 COUNT_REMAINING_COPIES: Final = {
-    "exports": f"SELECT count(*) FROM exports WHERE {OF_PROJECT} AND created_at <= $2",
+    "exports": f"SELECT count(*) FROM exports WHERE {IN_PROJECT} AND created_at <= $2",
     "replies": f"""
     SELECT count(*) FROM replies
-    WHERE {OF_PROJECT} AND status IS NOT NULL AND has_text AND begun_at <= $2
+    WHERE {IN_PROJECT} AND status IS NOT NULL AND has_text AND begun_at <= $2
     """,
 }
 DELETE_OLD_ERASED_TRACES: Final = delete_some(
@@ -153,7 +153,7 @@ DELETE_OLD_ERASED_TRACES: Final = delete_some(
 COUNT_TRACES: Final = f"""
 SELECT count(*) FILTER (WHERE $3::timestamptz IS NULL OR created_at <= $3) AS before,
        count(*) FILTER (WHERE created_at > $3) AS since
-FROM traces WHERE {OF_PROJECT} AND {{owner}} = $2
+FROM traces WHERE {IN_PROJECT} AND {{owner}} = $2
 """
 _COUNT_TRACE_ROWS: Final = f"""
 SELECT count(*) FROM (
@@ -161,7 +161,7 @@ SELECT count(*) FROM (
     SELECT 1 FROM {{table}}
     WHERE project_id = e.project_id AND trace_id = {{trace_id}}{{more}} LIMIT 1
   ) AS left_over
-  WHERE e.{OF_PROJECT} AND e.erasure_id = $2 LIMIT {REMAINING_ROWS_MAX}
+  WHERE e.{IN_PROJECT} AND e.erasure_id = $2 LIMIT {REMAINING_ROWS_MAX}
 ) AS found
 """
 # A run over given ids may name a trace that was erased. Its scores only say that the trace doesn't
@@ -192,26 +192,26 @@ ORDER BY trace_id LIMIT {REMAINING_ROWS_MAX}
 """
 COUNT_ERASED_AMONG: Final = f"""
 SELECT count(*) FROM erased_traces
-WHERE {OF_PROJECT} AND erasure_id = $2 AND trace_id = ANY($3::uuid[])
+WHERE {IN_PROJECT} AND erasure_id = $2 AND trace_id = ANY($3::uuid[])
 """
 COUNT_ITEMS_OF_OWNER: Final = f"""
 SELECT count(*) FROM dataset_items
-WHERE {OF_PROJECT} AND {{owner}} = $2 AND ($3::timestamptz IS NULL OR created_at <= $3)
+WHERE {IN_PROJECT} AND {{owner}} = $2 AND ($3::timestamptz IS NULL OR created_at <= $3)
 """
 # Later runs may name the session again, if it has new traces. A row whose run was deleted counts.
 # OFFSET 0 makes it a look-up for each row, in place of a join with all runs of the project.
 _COUNT_ROWS_OF_RUNS: Final = f"""
 SELECT count(*) FROM (
-  SELECT 1 FROM {{table}} AS named WHERE {OF_PROJECT} AND target = $2 AND NOT EXISTS (
+  SELECT 1 FROM {{table}} AS named WHERE {IN_PROJECT} AND target = $2 AND NOT EXISTS (
     SELECT 1 FROM eval_runs AS r
-    WHERE r.{OF_PROJECT} AND r.id = named.run_id AND r.created_at > $3::timestamptz OFFSET 0
+    WHERE r.{IN_PROJECT} AND r.id = named.run_id AND r.created_at > $3::timestamptz OFFSET 0
   ) LIMIT {REMAINING_ROWS_MAX}
 ) AS found
 """
 COUNT_REMAINING_SESSION_ROWS: Final = {
     "session_scores": f"""
     SELECT count(*) FILTER (WHERE $3::timestamptz IS NULL OR created_at <= $3)
-    FROM session_scores WHERE {OF_PROJECT} AND session_id = $2
+    FROM session_scores WHERE {IN_PROJECT} AND session_id = $2
     """,
     "eval_jobs": _COUNT_ROWS_OF_RUNS.format(table="eval_jobs"),
     "judge_calls": _COUNT_ROWS_OF_RUNS.format(table="judge_calls"),
@@ -251,8 +251,10 @@ class PostgresErasures:
             some = [TraceId(one[0]) for one in await connection.fetch(sql, project, row["owner"])]
             if not some:
                 copies, is_more = await _delete_copies(connection, project)
-                of = SUBJECT_COLUMNS[known.kind]
-                items = await erase_items_of_owner(connection, project, of, row["owner"], now)
+                owner_column = SUBJECT_COLUMNS[known.kind]
+                items = await erase_items_of_owner(
+                    connection, project, owner_column, row["owner"], now
+                )
                 is_more = is_more or items == ERASED_PER_DELETE
                 # Before the receipt: blocks that lie outside the database.
                 is_more |= await remove_objects_of_project(connection, project)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from adapters.postgres.database.kept_since import fetch_all_kept_since, fetch_kept_since
-from adapters.postgres.database.pool import OF_PROJECT, Pool, translate_errors
+from adapters.postgres.database.pool import IN_PROJECT, Pool, translate_errors
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.tracing.writes.deletes import (
     delete_old_session_scores,
@@ -31,7 +31,7 @@ SELECT id FROM unnest($1::uuid[], $2::timestamptz[]) AS kept (id, since) WHERE E
 ) AND ($3::uuid IS NULL OR id > $3) ORDER BY id LIMIT {PROJECTS_AT_ONCE}
 """
 _NEXT_SESSION: Final = f"""
-SELECT session_id FROM session_scores WHERE {OF_PROJECT} AND session_id > {{after}}
+SELECT session_id FROM session_scores WHERE {IN_PROJECT} AND session_id > {{after}}
 ORDER BY session_id LIMIT 1
 """
 # One look-up for each session. Without statistics the planner expects so few scores that it would
@@ -46,7 +46,7 @@ WITH RECURSIVE scored AS (
 ), page AS MATERIALIZED (SELECT session_id FROM scored LIMIT {SESSIONS_AT_ONCE})
 SELECT session_id, EXISTS (
   SELECT 1 FROM session_scores
-  WHERE {OF_PROJECT} AND session_id BETWEEN page.session_id AND page.session_id
+  WHERE {IN_PROJECT} AND session_id BETWEEN page.session_id AND page.session_id
     AND created_at < $3
   ORDER BY session_id OFFSET 0
 ) AS has_old_scores
@@ -56,7 +56,7 @@ SELECT_NOW: Final = "SELECT now()"
 # Skips locked rows, so that concurrent workers take different traces.
 LOCK_EXPIRED_TRACES: Final = select_some_traces(
     "traces",
-    f"{OF_PROJECT} AND created_at < $2::timestamptz",
+    f"{IN_PROJECT} AND created_at < $2::timestamptz",
     order="created_at",
     lock="FOR UPDATE SKIP LOCKED",
 )

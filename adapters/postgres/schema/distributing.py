@@ -743,8 +743,8 @@ async def distribute(
                 async with _transaction(connection):
                     await _run_all(connection, direct, on_step, total, total)
                 steps += direct
-            of_role = await _plan_role(connection, role)
-            for step in of_role:
+            role_steps = await _plan_role(connection, role)
+            for step in role_steps:
                 on_step(step.label, total, total)
                 await _set_for_role(connection, step)
             after = [
@@ -757,7 +757,7 @@ async def distribute(
             for step in after:
                 on_step(step.label, total, total)
                 await _run(connection, step)
-            return [*steps, *of_role, *after]
+            return [*steps, *role_steps, *after]
         finally:
             await connection.execute("SELECT pg_advisory_unlock_all()")
             await pool.expire_connections()

@@ -26,7 +26,7 @@ OBJECTS: Final = Path(__file__).parent / "objects.txt"
 """What the migrations of this version create, a line each. A test compares it with a database."""
 KEY: Final = "key "
 # What Citus decides on the coordinator for distributed tables.
-OF_CITUS: Final = (KEY, "policy ", "trigger ", "view ")
+ON_CITUS: Final = (KEY, "policy ", "trigger ", "view ")
 
 # The text of a function as it was sent, but for comments and spaces, which no caller notices.
 _FUNCTION_TEXT: Final = r"""
@@ -105,8 +105,8 @@ async def _missing(connection: Connection) -> list[str]:
         return []
     found = {with_own_table(row[0]) for row in await connection.fetch(SELECT_OBJECTS)}
     missing = sorted({*OBJECTS.read_text().splitlines()} - found)
-    if any(one.startswith(OF_CITUS) for one in missing) and await connection.fetchval(HAS_CITUS):
-        missing = [one for one in missing if not one.startswith(OF_CITUS)]
+    if any(one.startswith(ON_CITUS) for one in missing) and await connection.fetchval(HAS_CITUS):
+        missing = [one for one in missing if not one.startswith(ON_CITUS)]
     return missing
 
 

@@ -173,7 +173,7 @@ async def move(
     on at a time. `pool` is that of the owner of the tables.
     Raises NotMovable, NotFound, Unavailable.
     """
-    async with _alone(pool):
+    async with _exclusively(pool):
         begun = await _begin(pool, organization, group)
         if begun is not None:
             # Those of an earlier move whose last step was interrupted.
@@ -193,7 +193,7 @@ async def cancel(pool: Pool, organization: OrganizationId) -> bool:
 
     Raises NotFound, Unavailable.
     """
-    async with _alone(pool):
+    async with _exclusively(pool):
         async with _transaction(pool) as connection:
             found = await _lock(connection, organization)
             is_begun = found["moving_to"] is not None
@@ -209,7 +209,7 @@ async def cancel(pool: Pool, organization: OrganizationId) -> bool:
 
 
 @asynccontextmanager
-async def _alone(pool: Pool) -> AsyncIterator[None]:
+async def _exclusively(pool: Pool) -> AsyncIterator[None]:
     """While no other process moves an organization, migrates or distributes."""
     async with translate_errors(), pool.acquire() as connection:
         try:

@@ -29,17 +29,17 @@ SET_PATH: Final = "SELECT set_config('search_path', $1, true)"
 class SqlMigration:
     """Scripts that run in one transaction. Each has several statements, and can run again.
 
-    `shared` run once. `of_group` run for each group, whose tables they name without a schema.
+    `shared` run once. `group_scripts` run for each group, whose tables they name without a schema.
     `views_of_group` create the views of changed tables again, each in a transaction of its own. A
     request locks a view before its table, and several views, so a transaction that holds one of
     these locks and waits for another could be in a deadlock with it. For the same reason a later
-    migration changes one existing table in `of_group`.
+    migration changes one existing table in `group_scripts`.
     """
 
     id: str
     description: str
     shared: Sequence[str] = ()
-    of_group: Callable[[TableGroup], Sequence[str]] = lambda _: ()
+    group_scripts: Callable[[TableGroup], Sequence[str]] = lambda _: ()
     views_of_group: Callable[[TableGroup], Sequence[str]] = lambda _: ()
     backwards: Sequence[str] = ()
 
@@ -68,12 +68,14 @@ class SqlMigration:
         await _run(connection, self.shared)
         groups = await fetch_groups(connection)
         for group in groups:
-            await _run_in_group(connection, group, self.of_group(group))
+            await _run_in_group(connection, group, self.group_scripts(group))
         return groups
 
     async def run_in_group(self, connection: Connection, group: TableGroup) -> None:
         """Runs both scripts of groups for a new group, in the open transaction."""
-        await _run_in_group(connection, group, (*self.of_group(group), *self.views_of_group(group)))
+        await _run_in_group(
+            connection, group, (*self.group_scripts(group), *self.views_of_group(group))
+        )
 
 
 def load_migration(migration_id: str) -> SqlMigration:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from adapters.postgres.database.pool import OF_PROJECT, require_row
+from adapters.postgres.database.pool import IN_PROJECT, require_row
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.statements.columns import Column, Table, columns
 from adapters.postgres.database.tenants import ALL_TENANTS
@@ -41,9 +41,9 @@ link_row: Final = TRACE_LINKS.compile_row()
 _link_from_row: Final = TRACE_LINKS.compile_reader(TraceLink)
 LOCK_ORGANIZATION: Final = "SELECT public_links FROM organizations WHERE id = $1 FOR NO KEY UPDATE"
 # The row of the project is gone once it is removed, so nothing can refer to it.
-LOCK_TRACE: Final = f"SELECT 1 FROM traces WHERE {OF_PROJECT} AND trace_id = $2 FOR KEY SHARE"
+LOCK_TRACE: Final = f"SELECT 1 FROM traces WHERE {IN_PROJECT} AND trace_id = $2 FOR KEY SHARE"
 COUNT_LINKS: Final = """
-SELECT count(*) AS of_project, count(*) FILTER (WHERE trace_id = $2) AS of_trace
+SELECT count(*) AS of_project, count(*) FILTER (WHERE trace_id = $2) AS by_trace
 FROM trace_links WHERE project = $1
 """
 INSERT_LINK: Final = TRACE_LINKS.insert()
@@ -73,14 +73,14 @@ class PostgresTraceLinks(PoolReader):
             require_row(await connection.fetchrow(LOCK_TRACE, project, trace), "Trace not found")
             count = await connection.fetchrow(COUNT_LINKS, project, trace)
             assert count is not None
-            if count["of_trace"] >= LINKS_PER_TRACE_MAX:
+            if count["by_trace"] >= LINKS_PER_TRACE_MAX:
                 raise Conflict(TOO_MANY_OF_TRACE)
             if count["of_project"] >= LINKS_PER_PROJECT_MAX:
                 raise Conflict(TOO_MANY_OF_PROJECT)
             await connection.execute(INSERT_LINK, *link_row(link))
             await store_audit_entry(connection, audit)
 
-    async def of_trace(self, project: ProjectId, trace: TraceId) -> Sequence[TraceLink]:
+    async def by_trace(self, project: ProjectId, trace: TraceId) -> Sequence[TraceLink]:
         rows = await self._fetch(RETRY_LATER, project, SELECT_LINKS, project, trace)
         return [_link_from_row(row) for row in rows]
 

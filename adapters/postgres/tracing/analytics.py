@@ -7,7 +7,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Pool
+from adapters.postgres.database.pool import IN_PROJECT, Pool
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.statements.keyset_pages import (
     NEAR_OFFSET_MAX,
@@ -72,7 +72,7 @@ FROM (
          unpriced_span_count AS unpriced, priced_span_count AS priced, cached_tokens,
          reasoning_tokens
   FROM usage_hours
-  WHERE {OF_PROJECT} AND hour >= $2 AND hour < $3
+  WHERE {IN_PROJECT} AND hour >= $2 AND hour < $3
   UNION ALL
   SELECT since, summed.* FROM unnest($4::timestamptz[], $5::timestamptz[]) AS cut (since, until)
   CROSS JOIN LATERAL (
@@ -81,7 +81,7 @@ FROM (
            count(*) FILTER (WHERE cost_source <> '{CostSource.UNPRICED}'),
            coalesce(sum(cache_read_tokens), 0), coalesce(sum(reasoning_tokens), 0)
     FROM spans
-    WHERE {OF_PROJECT} AND started_at >= since
+    WHERE {IN_PROJECT} AND started_at >= since
       AND started_at < {_END} AND usage_role IS NULL
     {{group}} HAVING count(*) > 0
   ) AS summed
@@ -113,7 +113,7 @@ SELECT_USAGE: Final = {
 SELECT_SOURCES: Final = f"""
 SELECT DISTINCT is_native FROM (
   SELECT facts IS NULL AS is_native FROM spans
-  WHERE {OF_PROJECT} AND started_at >= $2 AND started_at < $3
+  WHERE {IN_PROJECT} AND started_at >= $2 AND started_at < $3
   ORDER BY started_at DESC LIMIT {NEWEST_SPANS_MAX}
 ) AS newest
 """
@@ -124,14 +124,14 @@ FROM (
   SELECT model, calls, prompt_tokens + completion_tokens AS tokens, cost,
          unpriced_span_count AS unpriced
   FROM usage_hours
-  WHERE {OF_PROJECT} AND hour >= $2 AND hour < $3 AND has_model
+  WHERE {IN_PROJECT} AND hour >= $2 AND hour < $3 AND has_model
   UNION ALL
   SELECT summed.* FROM unnest($4::timestamptz[], $5::timestamptz[]) AS cut (since, until)
   CROSS JOIN LATERAL (
     SELECT model, count(*), sum(prompt_tokens) + sum(completion_tokens), sum(cost_amount),
            count(*) FILTER (WHERE {IS_UNPRICED})
     FROM spans
-    WHERE {OF_PROJECT} AND started_at >= since
+    WHERE {IN_PROJECT} AND started_at >= since
       AND started_at < {_END} AND model IS NOT NULL AND usage_role IS NULL
     GROUP BY model
   ) AS summed
@@ -139,7 +139,7 @@ FROM (
 GROUP BY model ORDER BY calls DESC, model LIMIT {MODELS_MAX}
 """
 _COUNT_USERS: Final = f"""
-(SELECT count(*) FROM (SELECT 1 FROM trace_users WHERE {OF_PROJECT} LIMIT {{}}) AS counted)
+(SELECT count(*) FROM (SELECT 1 FROM trace_users WHERE {IN_PROJECT} LIMIT {{}}) AS counted)
 """
 
 

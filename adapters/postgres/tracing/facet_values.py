@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
 from adapters.postgres.database.statements.sql_builder import Parameters
 from adapters.postgres.tracing.rollups.facets import Facet
@@ -33,7 +33,7 @@ def _first_values(value: str, table: str, where: str = "true") -> str:
     """
     return f"""
 SELECT {value} AS value, trace_count AS count FROM {table}
-WHERE {OF_PROJECT} AND {where} AND {value} >= $2 AND {value} < $2 || $4
+WHERE {IN_PROJECT} AND {where} AND {value} >= $2 AND {value} < $2 || $4
 ORDER BY {value} LIMIT {FACET_VALUES_MAX}
 """
 
@@ -42,7 +42,7 @@ def _counted_values(value: str, source: str = "traces", where: str = "true") -> 
     """The same, counted from the traces themselves: from visible ones, in a visible snapshot."""
     return f"""
 SELECT value, count(*) AS count FROM (
-  SELECT DISTINCT trace_id, {value} AS value FROM {source} WHERE {OF_PROJECT} AND {where}
+  SELECT DISTINCT trace_id, {value} AS value FROM {source} WHERE {IN_PROJECT} AND {where}
 ) AS valued
 WHERE value >= $2 AND value < $2 || $4
 GROUP BY value ORDER BY value LIMIT {FACET_VALUES_MAX}
@@ -142,7 +142,7 @@ async def fetch_facet_values(
         counted = await fetch_counts(connection, project, clauses, part)
         check_trace_count(counted.most, filtered_max)
         p = Parameters([*values, *keys])
-        conditions = " AND ".join(p.all_of(one.clause.of_many for one in counted.clauses))
+        conditions = " AND ".join(p.all_of(one.clause.scan_condition for one in counted.clauses))
         return await _fetch(connection, select_counted(field, conditions), *p.values)
     if field not in _OWNERS and await connection.fetchval(_HAS_ERASURE, project):
         return await _fetch(connection, select_counted(field), *values, *keys)

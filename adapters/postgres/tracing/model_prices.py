@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
-from adapters.postgres.database.pool import OF_PROJECT, Pool, translate_errors
+from adapters.postgres.database.pool import IN_PROJECT, Pool, translate_errors
 from adapters.postgres.database.read_transactions import read_connection
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.statements.columns import Table, columns
@@ -39,13 +39,13 @@ WHERE project_id = ANY($1::uuid[])
   AND {not_removed("model_prices")}
 ORDER BY created_at DESC, id DESC
 """
-DELETE_PRICE: Final = f"DELETE FROM model_prices WHERE {OF_PROJECT} AND id = $2"
+DELETE_PRICE: Final = f"DELETE FROM model_prices WHERE {IN_PROJECT} AND id = $2"
 SELECT_UNPRICED_MODELS: Final = f"""
 SELECT model, count(*) AS spans, sum(prompt_tokens) AS prompt_tokens,
        sum(completion_tokens) AS completion_tokens, max(started_at) AS last_seen_at
 FROM (
   SELECT model, prompt_tokens, completion_tokens, started_at FROM spans
-  WHERE {OF_PROJECT} AND started_at >= $2 AND model <> ''
+  WHERE {IN_PROJECT} AND started_at >= $2 AND model <> ''
     AND cost_source = '{CostSource.UNPRICED}' AND prompt_tokens + completion_tokens > 0
     AND usage_role IS NULL
   ORDER BY started_at DESC LIMIT {UNPRICED_SPANS_MAX}

@@ -10,7 +10,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.statements.sql_builder import Parameters, Sql
 from adapters.postgres.database.statements.time_buckets import Bounds, split_period
 from domain.ids import ProjectId
@@ -24,10 +24,10 @@ from domain.tracing.analytics import (
 )
 
 COUNT_SESSIONS: Final = Sql(
-    f"(SELECT coalesce(sum(session_count), 0)::bigint FROM session_hours WHERE {OF_PROJECT})"
+    f"(SELECT coalesce(sum(session_count), 0)::bigint FROM session_hours WHERE {IN_PROJECT})"
 )
 COUNT_FAILED_SESSIONS: Final = Sql(
-    f"(SELECT coalesce(sum(failed_count), 0)::bigint FROM session_hours WHERE {OF_PROJECT})"
+    f"(SELECT coalesce(sum(failed_count), 0)::bigint FROM session_hours WHERE {IN_PROJECT})"
 )
 # $2 and $3 are the period, $4 the hour of its start, $5 and $6 its whole hours.
 # Bounds of `to_read` are plain columns: with row-level security, PostgreSQL uses an index only for
@@ -35,7 +35,7 @@ COUNT_FAILED_SESSIONS: Final = Sql(
 _PARTS: Final = f"""
 WITH hours AS MATERIALIZED (
   SELECT *, first_hour >= $5 AND last_hour < $6 AS is_whole FROM session_hours
-  WHERE {OF_PROJECT} AND first_hour < $3 AND last_hour >= $4
+  WHERE {IN_PROJECT} AND first_hour < $3 AND last_hour >= $4
 ), to_read AS MATERIALIZED (
   SELECT DISTINCT first_hour AS since, first_hour + interval '1 hour' AS until FROM hours
   WHERE NOT is_whole
@@ -43,7 +43,7 @@ WITH hours AS MATERIALIZED (
   SELECT found.*, first_started_at >= $2 AND last_started_at < $3 AS is_inside
   FROM to_read CROSS JOIN LATERAL (
     SELECT session_id, first_started_at, last_started_at, trace_count, latency_us FROM sessions
-    WHERE {OF_PROJECT} AND first_started_at >= since AND first_started_at < until
+    WHERE {IN_PROJECT} AND first_started_at >= since AND first_started_at < until
       AND first_started_at < $3 AND last_started_at >= $2
       AND NOT (first_started_at >= $5 AND last_started_at < $6)
     OFFSET 0
@@ -59,7 +59,7 @@ WITH hours AS MATERIALIZED (
   SELECT summed.* FROM ends CROSS JOIN LATERAL (
     SELECT min(started_at), 1, count(*), (count(latency_us) > 0)::int, sum(latency_us)
     FROM traces
-    WHERE {OF_PROJECT} AND session_id = ends.session_id AND started_at >= $2 AND started_at < $3
+    WHERE {IN_PROJECT} AND session_id = ends.session_id AND started_at >= $2 AND started_at < $3
     HAVING count(*) > 0
   ) AS summed
   WHERE NOT is_inside

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
 from adapters.postgres.database.statements.keyset_pages import KeysetPage, KeysetQuery
 from adapters.postgres.database.statements.sql_builder import Parameters
@@ -105,7 +105,7 @@ class SessionIdWalk:
         sql = f"""
         WITH compared AS MATERIALIZED (
           SELECT last_activity_at, session_id FROM sessions
-          WHERE {OF_PROJECT} {bound} ORDER BY {by} LIMIT {most:d}
+          WHERE {IN_PROJECT} {bound} ORDER BY {by} LIMIT {most:d}
         ), last AS MATERIALIZED (
           SELECT last_activity_at AS reached, session_id AS reached_id FROM compared
           OFFSET {most - 1:d} LIMIT 1

@@ -7,7 +7,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
 from adapters.postgres.database.statements.keyset_pages import KeysetPage, KeysetQuery
 from adapters.postgres.database.statements.sql_builder import Parameters, Sql, like
@@ -38,7 +38,7 @@ FROM traces WHERE
 # Whether a session is visible. Looked up only if an erasure is active.
 IS_VISIBLE: Final = (
     f"(NOT {HAS_ACTIVE_ERASURE} OR EXISTS (SELECT 1 FROM sessions AS s"
-    f" WHERE s.{OF_PROJECT} AND s.session_id = {{id}}))"
+    f" WHERE s.{IN_PROJECT} AND s.session_id = {{id}}))"
 )
 GROUPING_WORK_MEM: Final = "16MB"  # holds some 200,000 groups; more spill to disk
 # Aggregates over a group of traces.
@@ -92,14 +92,14 @@ class SelectedTraces:
         return f"""
         SELECT id, value FROM {candidates} CROSS JOIN LATERAL (
           SELECT {_SORT_AGGREGATES[self.sort]} AS value FROM traces
-          WHERE {OF_PROJECT} AND session_id = id AND {self._traces(p)} {self._query(p)}
+          WHERE {IN_PROJECT} AND session_id = id AND {self._traces(p)} {self._query(p)}
           HAVING count(*) > 0 {self._failed(p)}
         ) AS summed WHERE {IS_VISIBLE.format(id="id")}
         """
 
     def _sums(self, p: Parameters) -> str:
         """The rows of the sessions of the relation `keys`."""
-        traces = f"{OF_PROJECT} AND session_id = keys.id AND {self._traces(p)}"
+        traces = f"{IN_PROJECT} AND session_id = keys.id AND {self._traces(p)}"
         tags = (
             'ARRAY(SELECT DISTINCT tag COLLATE "C" FROM traces CROSS JOIN unnest(tags) AS tag'
             f" WHERE {traces} ORDER BY 1) AS tags"
@@ -111,7 +111,7 @@ class SelectedTraces:
         ) AS summed WHERE NOT is_whole
         UNION ALL
         SELECT {columns} FROM keys CROSS JOIN LATERAL (
-            SELECT * FROM sessions WHERE {OF_PROJECT} AND session_id = keys.id LIMIT 1
+            SELECT * FROM sessions WHERE {IN_PROJECT} AND session_id = keys.id LIMIT 1
         ) AS kept WHERE is_whole
         """
 
@@ -119,7 +119,7 @@ class SelectedTraces:
         return f"""
         SELECT {_SORT_AGGREGATES[self.sort]} AS value, session_id AS id, false AS is_whole
         FROM traces
-        WHERE {OF_PROJECT} AND session_id IS NOT NULL AND {self._traces(p)} {self._query(p)}
+        WHERE {IN_PROJECT} AND session_id IS NOT NULL AND {self._traces(p)} {self._query(p)}
         GROUP BY session_id HAVING {IS_VISIBLE.format(id="traces.session_id")} {self._failed(p)}
         """
 
@@ -128,12 +128,12 @@ class SelectedTraces:
         failed = self._failed(p, "error_count > 0", "error_span_count > 0")
         return f"""
         SELECT {SORT_COLUMNS[self.sort]} AS value, session_id AS id, true AS is_whole FROM sessions
-        WHERE {OF_PROJECT} AND {p.sql(starts_within(bounds))} {failed} {self._query(p)}
+        WHERE {IN_PROJECT} AND {p.sql(starts_within(bounds))} {failed} {self._query(p)}
         UNION ALL
         SELECT summed.value, session_id, false
         FROM ({p.sql(select_straddling(bounds))}) AS sessions CROSS JOIN LATERAL (
             SELECT {_SORT_AGGREGATES[self.sort]} AS value FROM traces
-            WHERE {OF_PROJECT} AND session_id = sessions.session_id AND {self._traces(p)}
+            WHERE {IN_PROJECT} AND session_id = sessions.session_id AND {self._traces(p)}
             HAVING count(*) > 0 {self._failed(p)}
         ) AS summed
         WHERE true {self._query(p)}
@@ -196,10 +196,10 @@ def select_straddling(bounds: Bounds) -> Sql:
         f"""
         SELECT found.session_id FROM (
           SELECT DISTINCT first_hour AS since, first_hour + interval '1 hour' AS until
-          FROM session_hours WHERE {OF_PROJECT} AND ({hours})
+          FROM session_hours WHERE {IN_PROJECT} AND ({hours})
         ) AS hours CROSS JOIN LATERAL (
           SELECT session_id FROM sessions
-          WHERE {OF_PROJECT} AND first_started_at >= since AND first_started_at < until
+          WHERE {IN_PROJECT} AND first_started_at >= since AND first_started_at < until
             AND {straddling.text}
           OFFSET 0
         ) AS found
@@ -236,7 +236,7 @@ def _all_of(*bounds: tuple[str, datetime | None]) -> Sql:
 def has_id_containing(part: str) -> Sql:
     return Sql(
         "EXISTS (SELECT 1 FROM trace_facets AS f"
-        f" WHERE f.{OF_PROJECT} AND f.kind = '{Facet.SESSION}'"
+        f" WHERE f.{IN_PROJECT} AND f.kind = '{Facet.SESSION}'"
         " AND f.value = session_id AND f.search_value LIKE {})",
         (like(fold_case(part)),),
     )

@@ -6,7 +6,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
+from adapters.postgres.database.pool import IN_PROJECT, Connection, require_row
 from adapters.postgres.database.statements.keyset_pages import KeysetPage, KeysetQuery
 from adapters.postgres.database.statements.sql_builder import Sql
 from adapters.postgres.tracing.payloads.payload_text import (
@@ -28,7 +28,7 @@ from domain.tracing.payloads.payload_detail import PREVIEW_BYTES_MAX, PayloadPre
 from domain.tracing.session_turn import SessionTurn
 
 PAYLOAD_NAMES: Final = ("input", "output")
-HAS_SESSION: Final = f"SELECT 1 FROM sessions WHERE {OF_PROJECT} AND session_id = $2"
+HAS_SESSION: Final = f"SELECT 1 FROM sessions WHERE {IN_PROJECT} AND session_id = $2"
 
 
 # OFFSET 0 makes it a lookup for each trace. A join might be planned over a whole project.
@@ -36,14 +36,14 @@ SELECT_TURNS: Final = f"""
 SELECT traces.trace_id, head.*, calls.*
 FROM traces LEFT JOIN LATERAL (
   SELECT {", ".join(HEAD_COLUMNS[:4])} FROM trace_payloads
-  WHERE {OF_PROJECT} AND trace_payloads.trace_id = traces.trace_id AND start = 0 OFFSET 0
+  WHERE {IN_PROJECT} AND trace_payloads.trace_id = traces.trace_id AND start = 0 OFFSET 0
 ) AS head ON true
 CROSS JOIN LATERAL (
   SELECT count(*) FILTER (WHERE kind = 'LLM') AS llm_calls,
          count(*) FILTER (WHERE kind = 'TOOL') AS tool_calls
-  FROM spans WHERE {OF_PROJECT} AND spans.trace_id = traces.trace_id
+  FROM spans WHERE {IN_PROJECT} AND spans.trace_id = traces.trace_id
 ) AS calls
-WHERE traces.{OF_PROJECT} AND traces.trace_id = ANY($2::uuid[])
+WHERE traces.{IN_PROJECT} AND traces.trace_id = ANY($2::uuid[])
 """
 
 
@@ -79,11 +79,11 @@ async def fetch_turns(
     )
 
 
-def _beginning(of_payload: Range | None) -> Range | None:
+def _beginning(payload: Range | None) -> Range | None:
     """The part of a payload that is shown: all of a small one, the beginning of a large one."""
-    if of_payload is None:
+    if payload is None:
         return None
-    first, past = of_payload
+    first, past = payload
     return first, min(past, first + PREVIEW_BYTES_MAX)
 
 
@@ -112,16 +112,16 @@ def _contents(
     return found
 
 
-def _shown(text: StoredText, of_payload: Range | None) -> JsonText | PayloadPreview | None:
-    shown = _beginning(of_payload)
-    if of_payload is None or shown is None:
+def _shown(text: StoredText, payload: Range | None) -> JsonText | PayloadPreview | None:
+    shown = _beginning(payload)
+    if payload is None or shown is None:
         return None
     try:
         beginning = text.value(shown[0], shown[1] - shown[0])
     except DamagedText:
-        return PayloadPreview(of_payload[1] - of_payload[0], "")
-    size = of_payload[1] - of_payload[0]
-    return beginning if shown == of_payload else PayloadPreview.from_beginning(beginning, size)
+        return PayloadPreview(payload[1] - payload[0], "")
+    size = payload[1] - payload[0]
+    return beginning if shown == payload else PayloadPreview.from_beginning(beginning, size)
 
 
 def _turn_from_rows(row: Record, contents: Mapping[TraceId, TurnContent]) -> SessionTurn:

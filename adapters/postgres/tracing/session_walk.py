@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.statements.keyset_pages import KeysetPage, KeysetQuery
 from adapters.postgres.database.statements.sql_builder import Parameters, Sql
 from adapters.postgres.database.statements.walk_budget import (
@@ -157,7 +157,7 @@ class SessionWalk:
         """The next traces by start, each with whether the filters select it."""
         conditions = [one.clause.sql for one in self._served]
         rest = [one.clause.sql for one in self.counts.clauses if one not in self._served]
-        where = " AND ".join([OF_PROJECT, *p.all_of([*conditions, *served])])
+        where = " AND ".join([IN_PROJECT, *p.all_of([*conditions, *served])])
         matches = " AND ".join(["session_id IS NOT NULL", *p.all_of(rest)])
         # The inner limit is an optimisation barrier: the planner can't choose another path.
         return f"""
@@ -184,7 +184,7 @@ class SessionWalk:
           UNION
           SELECT session_id FROM (
             SELECT session_id, first_started_at, tags FROM sessions
-            WHERE {OF_PROJECT} AND (SELECT compared FROM last) >= {p.put(most)}::bigint
+            WHERE {IN_PROJECT} AND (SELECT compared FROM last) >= {p.put(most)}::bigint
               AND last_activity_at >= (SELECT reached FROM last)
             OFFSET 0  -- few are active so late, but nearly all began before
           ) AS active
@@ -200,7 +200,7 @@ class SessionWalk:
         bounds = [Sql(f"{value} IS NOT NULL")]
         if self.reached is not None:
             bounds.append(Sql(f"({value}, session_id) < ({{}}, {{}})", self.reached))
-        where = " AND ".join([OF_PROJECT, *p.all_of(bounds)])
+        where = " AND ".join([IN_PROJECT, *p.all_of(bounds)])
         within = [f"true {self._tagged(p)}"]
         if matching.started_after is not None:
             within.append(f"last_activity_at >= {p.put(matching.started_after)}")

@@ -6,7 +6,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
+from adapters.postgres.database.pool import IN_PROJECT, Connection, require_row
 from adapters.postgres.database.read_transactions import (
     HAS_ACTIVE_ERASURE,
     RETRY_LATER,
@@ -57,7 +57,7 @@ NARROW_LIST: Final = (
     "or with rarer tags"
 )
 # The roll-up also counts sessions that are being erased.
-_ALL: Final = f"SELECT count(*) FROM sessions WHERE {OF_PROJECT}"
+_ALL: Final = f"SELECT count(*) FROM sessions WHERE {IN_PROJECT}"
 _VISIBLE: Final = f"(CASE WHEN {HAS_ACTIVE_ERASURE} THEN ({_ALL}) ELSE {COUNT_SESSIONS.text} END)"
 _VISIBLE_FAILED: Final = (
     f"(CASE WHEN {HAS_ACTIVE_ERASURE} THEN ({_ALL} AND error_count > 0)"
@@ -67,13 +67,13 @@ _VISIBLE_FAILED: Final = (
 SELECT_MATCHING_IDS: Final = f"""
 WITH ids AS MATERIALIZED (
   SELECT value FROM trace_facets
-  WHERE {OF_PROJECT} AND kind = '{Facet.SESSION}' AND search_value LIKE $2
+  WHERE {IN_PROJECT} AND kind = '{Facet.SESSION}' AND search_value LIKE $2
 )
 SELECT (SELECT count(*) FROM ids) AS sessions, ARRAY(SELECT value FROM ids LIMIT $3) AS some
 """
 COUNT_TAGGED_TRACES: Final = f"""
 SELECT coalesce(sum(trace_count), 0)::bigint FROM trace_facets
-WHERE {OF_PROJECT} AND kind = '{Facet.TAG}' AND value = ANY($2::text[])
+WHERE {IN_PROJECT} AND kind = '{Facet.TAG}' AND value = ANY($2::text[])
 """
 RARE_TAG_TRACES_MAX: Final = 50_000  # traces
 LOOKED_UP_IDS_MAX: Final = 5_000  # ids that are looked up one by one
@@ -82,12 +82,12 @@ REDUCE_LIMIT: Final = "ask for fewer traces with limit"
 
 SELECT_SESSION: Final = f"""
 WITH shown AS MATERIALIZED (
-  SELECT trace_id FROM traces WHERE {OF_PROJECT} AND session_id = $2
+  SELECT trace_id FROM traces WHERE {IN_PROJECT} AND session_id = $2
   ORDER BY started_at, trace_id LIMIT $3 OFFSET $4
 )
 SELECT {", ".join(SESSION_COLUMNS)}, ARRAY(SELECT trace_id FROM shown) AS shown,
   (SELECT coalesce(sum({whole_trace_bytes("shown.trace_id")}), 0)::bigint FROM shown) AS bytes
-FROM sessions WHERE {OF_PROJECT} AND session_id = $2
+FROM sessions WHERE {IN_PROJECT} AND session_id = $2
 """
 
 # LIMIT and OFFSET 0 make each a lookup. A join might be planned over a whole project.
@@ -96,15 +96,15 @@ SELECT sessions.session_id, input_preview
 FROM visible_sessions AS sessions
 CROSS JOIN LATERAL (
   SELECT trace_id FROM traces
-  WHERE traces.{OF_PROJECT} AND traces.session_id = sessions.session_id
+  WHERE traces.{IN_PROJECT} AND traces.session_id = sessions.session_id
   ORDER BY started_at, trace_id LIMIT 1
 ) AS first
 LEFT JOIN LATERAL (
   SELECT input_preview FROM trace_payloads
-  WHERE trace_payloads.{OF_PROJECT} AND trace_payloads.trace_id = first.trace_id AND start = 0
+  WHERE trace_payloads.{IN_PROJECT} AND trace_payloads.trace_id = first.trace_id AND start = 0
   OFFSET 0
 ) AS payloads ON true
-WHERE sessions.{OF_PROJECT} AND sessions.session_id = ANY($2::text[])
+WHERE sessions.{IN_PROJECT} AND sessions.session_id = ANY($2::text[])
 """
 
 
@@ -158,7 +158,7 @@ class PostgresSessions(PoolReader):
             return await query.fetch_page(connection, where), None
         await connection.execute(f"SET LOCAL work_mem = '{GROUPING_WORK_MEM}'")
         if matching.selects_by_value and query.down and _is_near(query.window):
-            clauses = filter_clauses(project, matching.of_traces)
+            clauses = filter_clauses(project, matching.trace_filter)
             counts = await fetch_counts(connection, project, clauses, "")
             if counts.most > self.walk_limits.most_grouped(sort):
                 selected = SelectedTraces(query, sort, matching, is_rare=False)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.read_transactions import SET_PLAN_BY_VALUE
 from adapters.postgres.database.statements.sql_builder import Parameters, Sql
 from adapters.postgres.tracing.span_periods import REST_OF_HOUR, is_name_rolled_up
@@ -90,14 +90,14 @@ class SpanSource:
     def trace(self) -> Sql:
         """The conditions on a row of traces."""
         pieces = [one.clause.sql for one in self.of_trace]
-        text = " AND ".join([OF_PROJECT, *(one.text for one in pieces)])
+        text = " AND ".join([IN_PROJECT, *(one.text for one in pieces)])
         return Sql(text, tuple(value for one in pieces for value in one.values))
 
     def where(self, p: Parameters, conditions: Sequence[Sql]) -> str:
         """Some of its conditions, and that of the project."""
         if self.is_small:
             return " AND ".join(p.all_of(conditions)) or "true"
-        return " AND ".join([f"s.{OF_PROJECT}", *p.all_of(conditions)])
+        return " AND ".join([f"s.{IN_PROJECT}", *p.all_of(conditions)])
 
 
 async def find_source(
@@ -108,7 +108,7 @@ async def find_source(
     The statements after it are planned for their values.
     """
     served, rest = list(served_conditions(matching)), list(other_conditions(matching))
-    of_trace = filter_clauses(project, matching.of_trace)
+    of_trace = filter_clauses(project, matching.trace_filter)
     if not of_trace:
         await connection.execute(SET_PLAN_BY_VALUE)
         hours = await _fetch_hours(connection, project, matching)
@@ -125,9 +125,9 @@ def source_of_traces(of_trace: Sequence[Sql], conditions: Sequence[Sql]) -> Span
     where = " AND ".join(one.text for one in of_trace)
     values = tuple(value for one in of_trace for value in one.values)
     # OFFSET 0 keeps it a lookup for each trace. A join might be planned over a whole project.
-    table = f"""(SELECT trace_id AS id FROM traces WHERE {OF_PROJECT} AND {where} OFFSET 0) AS t
+    table = f"""(SELECT trace_id AS id FROM traces WHERE {IN_PROJECT} AND {where} OFFSET 0) AS t
     CROSS JOIN LATERAL
-      (SELECT * FROM spans WHERE {OF_PROJECT} AND trace_id = t.id OFFSET 0) AS s"""
+      (SELECT * FROM spans WHERE {IN_PROJECT} AND trace_id = t.id OFFSET 0) AS s"""
     return SpanSource(Sql(table, values), (), conditions, is_small=True)
 
 
@@ -143,7 +143,7 @@ async def _fetch_hours(
     conditions = [Sql(f"s.{name} = {{}}", (value,)) for name, value in given if value is not None]
     if not conditions or not is_name_rolled_up(matching.name):
         return ()
-    where = " AND ".join([f"s.{OF_PROJECT}", *p.all_of(conditions)])
+    where = " AND ".join([f"s.{IN_PROJECT}", *p.all_of(conditions)])
     hour = f"(SELECT hour FROM span_hours AS s WHERE {where} ORDER BY hour {{}} LIMIT 1)"
     sql = f"SELECT {hour.format('ASC')} AS first, {hour.format('DESC')} AS last"
     [row] = await connection.fetch(sql, *p.values)

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.statements.sql_builder import Parameters, Sql
 from adapters.postgres.tracing.trace_filters import BY_START, ClauseCount
 from domain.ids import ProjectId
@@ -29,24 +29,24 @@ _SELECT_HOURS_OF_TRACES: Final = f"""
 WITH RECURSIVE found AS (
   (SELECT date_trunc('hour', started_at) AS hour,
           date_trunc('hour', started_at) + interval '1 hour' AS until
-   FROM traces WHERE {OF_PROJECT} AND {{where}} ORDER BY started_at LIMIT 1)
+   FROM traces WHERE {IN_PROJECT} AND {{where}} ORDER BY started_at LIMIT 1)
   UNION ALL
   SELECT next.hour, next.hour + interval '1 hour'
   FROM found CROSS JOIN LATERAL (
     SELECT date_trunc('hour', started_at) AS hour FROM traces
-    WHERE {OF_PROJECT} AND {{where}} AND started_at >= found.until ORDER BY started_at LIMIT 1
+    WHERE {IN_PROJECT} AND {{where}} AND started_at >= found.until ORDER BY started_at LIMIT 1
   ) AS next
 )
 SELECT found.hour, first_span_at, last_span_at
 FROM found LEFT JOIN LATERAL (
   SELECT first_span_at, last_span_at FROM trace_hours AS h
-  WHERE h.{OF_PROJECT} AND h.hour = found.hour LIMIT 1
+  WHERE h.{IN_PROJECT} AND h.hour = found.hour LIMIT 1
 ) AS spans ON true
 ORDER BY found.hour
 """
 _SELECT_HOURS_OF_SPANS: Final = f"""
 SELECT hour, sum(span_count)::bigint AS spans, bool_or({{matches}}) AS may_match
-FROM span_hours AS s WHERE s.{OF_PROJECT} AND hour >= {{since}} AND hour <= {{until}}
+FROM span_hours AS s WHERE s.{IN_PROJECT} AND hour >= {{since}} AND hour <= {{until}}
 GROUP BY hour ORDER BY hour
 """
 
@@ -62,12 +62,12 @@ async def fetch_periods(
     connection: Connection,
     project: ProjectId,
     matching: SpanFilter,
-    of_trace: Sequence[ClauseCount],
+    trace_clauses: Sequence[ClauseCount],
     within: SpanPeriod,
 ) -> Sequence[SpanPeriod]:
     """The periods in which spans that match started, in order. They don't overlap.
 
-    `of_trace` are the conditions on traces, with their counts.
+    `trace_clauses` are the conditions on traces, with their counts.
     """
     periods = [within]
     if conditions := list(_row_conditions(matching)):
@@ -79,7 +79,7 @@ async def fetch_periods(
         )
         periods = list(_hours_to_read(await connection.fetch(sql, *p.values)))
     rarest = min(
-        (one for one in of_trace if one.clause.sorts == BY_START and not one.clause.is_range),
+        (one for one in trace_clauses if one.clause.sorts == BY_START and not one.clause.is_range),
         key=lambda one: one.most or 0,
         default=None,
     )

@@ -8,7 +8,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.statements.sql_builder import Parameters
 from adapters.postgres.tracing.rollups.percentiles import trace_bucket_from_row
 from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
@@ -94,7 +94,9 @@ async def fetch_trace_groups(
     sql = _SELECT.format(
         bucket=bucket,
         key=_KEYS[query.by],
-        where=" AND ".join([OF_PROJECT, *p.all_of(one.clause.of_many for one in counted.clauses)]),
+        where=" AND ".join(
+            [IN_PROJECT, *p.all_of(one.clause.scan_condition for one in counted.clauses)]
+        ),
         rank=_RANKS.get(query.metric, "count(*)"),
         groups=f"{query.groups:d}",
         has_failed=_HAS_FAILED,

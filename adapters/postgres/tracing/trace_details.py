@@ -11,7 +11,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
+from adapters.postgres.database.pool import IN_PROJECT, Connection, require_row
 from adapters.postgres.tracing.payloads.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
     FIRST,
@@ -70,9 +70,9 @@ SELECT_HEAD: Final = f"""
 SELECT {_TRACE}, {", ".join(HEAD_COLUMNS)}
 FROM traces LEFT JOIN trace_payloads AS head ON head.project_id = traces.project_id
   AND head.trace_id = traces.trace_id AND head.start = {FIRST}
-WHERE traces.{OF_PROJECT} AND traces.trace_id = $2 AND {span_rows_bytes("$2")} <= $3
+WHERE traces.{IN_PROJECT} AND traces.trace_id = $2 AND {span_rows_bytes("$2")} <= $3
 """
-SELECT_SPAN_COUNT: Final = f"SELECT span_count FROM traces WHERE {OF_PROJECT} AND trace_id = $2"
+SELECT_SPAN_COUNT: Final = f"SELECT span_count FROM traces WHERE {IN_PROJECT} AND trace_id = $2"
 # In the order in which `_shown_spans` reads them. An instant comes as its 8 bytes, microseconds
 # since 2000: making a datetime of each would take the driver a fifth of the time of the whole read.
 _SHOWN: Final = f"""
@@ -80,7 +80,7 @@ SELECT span_id, parent_span_id, name, kind, status, timestamptz_send(started_at)
   timestamptz_send(ended_at), timestamptz_send(completion_start_time), model, error, cost,
   cost_source, CASE WHEN cost_source = '{CostSource.TABLE}' THEN cost_amount::float8 END AS listed,
   usage_role, payload_at, {", ".join(SPAN_SIZES)}
-FROM spans WHERE {OF_PROJECT} AND trace_id = $2
+FROM spans WHERE {IN_PROJECT} AND trace_id = $2
 """
 _IN_ORDER: Final = "ORDER BY started_at, span_id"
 SELECT_SHOWN_SPANS: Final = f"{_SHOWN} {_IN_ORDER}"
@@ -92,7 +92,7 @@ SELECT_NEXT_SPANS: Final = f"""
 """
 
 
-def _span_count_with_errors(of_spans: str) -> str:
+def _span_count_with_errors(span_condition: str) -> str:
     """The number of spans of a trace, and the size of the errors of some, which isn't in the rows.
 
     Errors may have any length, and none is read for their size.
@@ -100,9 +100,9 @@ def _span_count_with_errors(of_spans: str) -> str:
     return f"""
     SELECT span_count, coalesce((
       SELECT sum(octet_length(error))
-      FROM (SELECT error FROM spans WHERE {OF_PROJECT} AND trace_id = $2 {of_spans}) AS page
+      FROM (SELECT error FROM spans WHERE {IN_PROJECT} AND trace_id = $2 {span_condition}) AS page
     ), 0)::bigint AS error_bytes
-    FROM traces WHERE {OF_PROJECT} AND trace_id = $2
+    FROM traces WHERE {IN_PROJECT} AND trace_id = $2
     """
 
 

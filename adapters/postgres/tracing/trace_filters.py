@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE, PLAN_BY_VALUE
 from adapters.postgres.database.statements.keyset_pages import rows_of_keys
 from adapters.postgres.database.statements.sql_builder import Parameters, Sql, like
@@ -30,7 +30,7 @@ NO_SORTS: Final = frozenset[TraceSort]()
 
 COUNT_ALL_TRACES: Final = Sql(
     "(SELECT trace_count FROM trace_facets"
-    f" WHERE {OF_PROJECT} AND kind = '{Facet.ALL}' AND value = '')"
+    f" WHERE {IN_PROJECT} AND kind = '{Facet.ALL}' AND value = '')"
 )
 HAS_ERROR: Final = "(status = 'ERROR' OR error_span_count > 0)"
 _METADATA_HAS_VALUE: Final = (
@@ -48,7 +48,7 @@ NAMES_MAX: Final = 1_000  # looked up one by one; if more names match, names are
 _SELECT_MATCHING_NAMES: Final = f"""
 WITH names AS MATERIALIZED (
   SELECT value, trace_count FROM trace_facets
-  WHERE {OF_PROJECT} AND kind = '{Facet.NAME}' AND search_value LIKE $2
+  WHERE {IN_PROJECT} AND kind = '{Facet.NAME}' AND search_value LIKE $2
 )
 SELECT coalesce(sum(trace_count), 0)::bigint AS traces, count(*) AS names,
        ARRAY(SELECT value FROM names LIMIT $3) AS some
@@ -79,7 +79,7 @@ class Clause:
     many: Sql | None = None
 
     @property
-    def of_many(self) -> Sql:
+    def scan_condition(self) -> Sql:
         """The condition for statements that compare all traces: the planner chooses the way."""
         if self.keys is None:
             return self.many or self.sql
@@ -104,24 +104,24 @@ def filter_clauses(project: ProjectId, matching: TraceFilter) -> list[Clause]:
 
 def count_facet(kind: Facet, value: str) -> Sql:
     """The count of traces with a value."""
-    sql = f"WHERE {OF_PROJECT} AND kind = '{kind}' AND value = {{}}"
+    sql = f"WHERE {IN_PROJECT} AND kind = '{kind}' AND value = {{}}"
     return Sql(f"(SELECT trace_count FROM trace_facets {sql})", (value,))
 
 
 def _sum_facets(kind: Facet, values: Sequence[str]) -> Sql:
     """The sum of the counts of several values."""
-    sql = f"WHERE {OF_PROJECT} AND kind = '{kind}' AND value = ANY({{}}::text[])"
+    sql = f"WHERE {IN_PROJECT} AND kind = '{kind}' AND value = ANY({{}}::text[])"
     return Sql(f"(SELECT sum(trace_count) FROM trace_facets {sql})", (values,))
 
 
 def _count_most_frequent(kind: Facet, values: Sequence[str]) -> Sql:
     """The count of traces with the most frequent of several values."""
-    sql = f"WHERE {OF_PROJECT} AND kind = '{kind}' AND value = ANY({{}}::text[])"
+    sql = f"WHERE {IN_PROJECT} AND kind = '{kind}' AND value = ANY({{}}::text[])"
     return Sql(f"(SELECT max(trace_count) FROM trace_facets {sql})", (values,))
 
 
 def _count_user(user: str) -> Sql:
-    where = f"WHERE {OF_PROJECT} AND user_id = {{}}"
+    where = f"WHERE {IN_PROJECT} AND user_id = {{}}"
     return Sql(f"(SELECT trace_count FROM trace_users {where})", (user,))
 
 
@@ -198,7 +198,7 @@ def _has_span(project: ProjectId, kind: SpanKind | None, name: str | None) -> Sq
         values.append(name)
     # Other names of the first columns, so that `trace_id` is that of the trace.
     columns = "project_id, span_trace, own_id, parent_id, span_name, span_kind"
-    where = " AND ".join([OF_PROJECT, "span_trace = trace_id", *conditions])
+    where = " AND ".join([IN_PROJECT, "span_trace = trace_id", *conditions])
     found = f"EXISTS (SELECT 1 FROM spans AS step ({columns}) WHERE {where} OFFSET 0)"
     sql = " AND ".join([*["terms && {}::bigint[]"] * len(terms), found])
     return Sql(f"({sql})", (*terms, *values))
@@ -282,7 +282,7 @@ def _score_conditions(wanted: ScoreCondition) -> tuple[str, tuple[object, ...]]:
         ("number <= {}::float8", wanted.most),
     ]
     given = [(sql, value) for sql, value in conditions if value is not None]
-    return " AND ".join([OF_PROJECT, *(sql for sql, _ in given)]), tuple(v for _, v in given)
+    return " AND ".join([IN_PROJECT, *(sql for sql, _ in given)]), tuple(v for _, v in given)
 
 
 def _exclusions(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
@@ -299,9 +299,11 @@ def _exclusions(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
         for text in sorted(set(texts)):  # each by itself, since a trace may have several
             counter = _count_others([count_facet(kind, text)])
             yield Clause(Sql(f"NOT {column} && {{}}::text[]", ([text],)), counter)
-    of_spans = [_has_span(project, one, None) for one in sorted(set(matching.not_span_kind))]
-    of_spans += [_has_span(project, None, one) for one in sorted(set(matching.not_span_name))]
-    for found in of_spans:
+    span_conditions = [_has_span(project, one, None) for one in sorted(set(matching.not_span_kind))]
+    span_conditions += [
+        _has_span(project, None, one) for one in sorted(set(matching.not_span_name))
+    ]
+    for found in span_conditions:
         yield Clause(Sql(f"{found.text} IS NOT TRUE", found.values))
     for part in sorted(set(matching.not_name_parts)):
         yield Clause(Sql("search_name NOT LIKE {}", (like(part),)))
@@ -340,9 +342,9 @@ def _count_members(key: str, texts: Sequence[str]) -> Sql | None:
         return None
     return Sql(
         "(SELECT CASE WHEN EXISTS ("
-        f"SELECT 1 FROM trace_facets WHERE {OF_PROJECT} AND kind = '{Facet.MANY_MEMBERS}') THEN -1"
+        f"SELECT 1 FROM trace_facets WHERE {IN_PROJECT} AND kind = '{Facet.MANY_MEMBERS}') THEN -1"
         " ELSE coalesce(sum(trace_count), 0) END FROM trace_facets"
-        f" WHERE {OF_PROJECT} AND kind = '{Facet.METADATA}' AND value = ANY({{}}::text[]))",
+        f" WHERE {IN_PROJECT} AND kind = '{Facet.METADATA}' AND value = ANY({{}}::text[]))",
         (values,),
     )
 
@@ -355,9 +357,9 @@ def _count_latency(bounds: tuple[int, int]) -> Sql:
     split = split_range(*bounds)
     # Only bins are numbers, and PostgreSQL may evaluate the value before the kind.
     least = f"(CASE WHEN kind = '{Facet.LATENCY}' THEN value::bigint END)"
-    where = f"{OF_PROJECT} AND kind = '{Facet.LATENCY}' AND {least} >= {{}} AND {least} < {{}}"
+    where = f"{IN_PROJECT} AND kind = '{Facet.LATENCY}' AND {least} >= {{}} AND {least} < {{}}"
     sums = [f"coalesce((SELECT sum(trace_count) FROM trace_facets WHERE {where}), 0)"]
-    cut = f"(SELECT count(*) FROM traces WHERE {OF_PROJECT} AND latency_us BETWEEN {{}} AND {{}})"
+    cut = f"(SELECT count(*) FROM traces WHERE {IN_PROJECT} AND latency_us BETWEEN {{}} AND {{}})"
     sums += [cut] * len(split.cuts)
     values = [*split.whole, *(end for cut in split.cuts for end in cut)]
     return Sql(f"({' + '.join(sums)})", tuple(values))
@@ -372,7 +374,7 @@ def _count_started(bounds: Bounds) -> Sql:
     sums, values = list[str](), list[object]()
 
     def bounded(column: str, bounds: Bounds) -> str:
-        conditions = [OF_PROJECT]
+        conditions = [IN_PROJECT]
         for sign, bound in zip((">=", "<"), bounds, strict=True):
             if bound is not None:
                 conditions.append(f"{column} {sign} {{}}")
@@ -486,7 +488,7 @@ async def count_traces(
     p = Parameters([project])
     keyed = counts.keyed
     conditions = [one.clause.sql for one in counts.clauses if one is not keyed]
-    source, where = "traces", " AND ".join([OF_PROJECT, *p.all_of(conditions)])
+    source, where = "traces", " AND ".join([IN_PROJECT, *p.all_of(conditions)])
     if keyed is not None and keyed.clause.keys is not None:
         keys = p.sql(keyed.clause.keys)
         source = rows_of_keys(keys, table="traces", key="trace_id", columns="trace_id", where=where)

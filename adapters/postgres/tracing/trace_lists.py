@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.statements.keyset_pages import (
     NEAR_OFFSET_MAX,
@@ -51,10 +51,10 @@ SELECT_PREVIEWS: Final = f"""
 SELECT traces.trace_id, input_preview, output_preview, models
 FROM visible_traces AS traces LEFT JOIN LATERAL (
   SELECT input_preview, output_preview FROM trace_payloads
-  WHERE trace_payloads.{OF_PROJECT} AND trace_payloads.trace_id = traces.trace_id AND start = 0
+  WHERE trace_payloads.{IN_PROJECT} AND trace_payloads.trace_id = traces.trace_id AND start = 0
   OFFSET 0
 ) AS payloads ON true
-WHERE traces.{OF_PROJECT} AND traces.trace_id = ANY($2::uuid[])
+WHERE traces.{IN_PROJECT} AND traces.trace_id = ANY($2::uuid[])
 """
 
 
@@ -138,5 +138,5 @@ def _page_conditions(
         total=total,
         total_is_at_least=total_is_at_least,
         keys=None if keyed is None else keyed.clause.keys,
-        of_keys=[one.clause.sql for one in counted.clauses if one is not keyed],
+        key_conditions=[one.clause.sql for one in counted.clauses if one is not keyed],
     )

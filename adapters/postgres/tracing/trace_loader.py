@@ -7,7 +7,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
+from adapters.postgres.database.pool import IN_PROJECT, Connection, require_row
 from adapters.postgres.tracing.payloads.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
     TEXT_COLUMNS,
@@ -35,10 +35,10 @@ def whole_trace_bytes(trace: str) -> str:
 
     Values that were replaced count, until a worker has removed them.
     """
-    of_trace = f"{OF_PROJECT} AND trace_id = {trace}"
+    ours = f"{IN_PROJECT} AND trace_id = {trace}"
     return f"""(
-      coalesce((SELECT {ROW_BYTES} + octet_length(metadata::text) FROM traces WHERE {of_trace}), 0)
-      + coalesce((SELECT sum(raw_bytes) FROM trace_payloads WHERE {of_trace}), 0)
+      coalesce((SELECT {ROW_BYTES} + octet_length(metadata::text) FROM traces WHERE {ours}), 0)
+      + coalesce((SELECT sum(raw_bytes) FROM trace_payloads WHERE {ours}), 0)
       + {span_rows_bytes(trace)}
     )::bigint"""
 
@@ -47,7 +47,7 @@ def span_rows_bytes(trace: str) -> str:
     """The size of the spans of a trace of the project $1, without their payloads."""
     return f"""coalesce((
       SELECT sum({ROW_BYTES} + coalesce(octet_length(error), 0))
-      FROM spans WHERE {OF_PROJECT} AND trace_id = {trace}
+      FROM spans WHERE {IN_PROJECT} AND trace_id = {trace}
     ), 0)::bigint"""
 
 
@@ -62,7 +62,7 @@ def select_whole(columns: str) -> str:
     SELECT * FROM (
       SELECT {columns}, {", ".join(TEXT_COLUMNS)}, sum(raw_bytes) OVER () AS text_bytes
       FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id)
-      WHERE traces.{OF_PROJECT} AND traces.trace_id = $2
+      WHERE traces.{IN_PROJECT} AND traces.trace_id = $2
     ) AS whole
     WHERE CASE WHEN text_bytes > $3 THEN false
       ELSE {ROW_BYTES} + octet_length(metadata::text) + coalesce(text_bytes, 0)
@@ -77,11 +77,11 @@ FROM unnest($2::uuid[]) WITH ORDINALITY AS t(trace_id, place) ORDER BY place
 """
 _SELECT_TRACES: Final = f"""
 SELECT {TRACES.select("traces")}, {", ".join(TEXT_COLUMNS)}
-FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id) WHERE traces.{OF_PROJECT}
+FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id) WHERE traces.{IN_PROJECT}
 """
-_SELECT_SPANS: Final = f"SELECT {SPANS.select()} FROM spans WHERE {OF_PROJECT}"
+_SELECT_SPANS: Final = f"SELECT {SPANS.select()} FROM spans WHERE {IN_PROJECT}"
 SELECT_TRACE: Final = select_whole(TRACES.select("traces"))
-SELECT_EXISTS: Final = f"SELECT 1 FROM traces WHERE {OF_PROJECT} AND trace_id = $2"
+SELECT_EXISTS: Final = f"SELECT 1 FROM traces WHERE {IN_PROJECT} AND trace_id = $2"
 SELECT_SPANS_OF_TRACE: Final = f"{_SELECT_SPANS} AND trace_id = $2"
 SELECT_TRACES: Final = f"""
 {_SELECT_TRACES} AND traces.trace_id = ANY($2::uuid[])
@@ -130,9 +130,9 @@ def _whole_traces(
     spans: Iterable[Record],
     texts: Mapping[TraceKey, StoredText],
 ) -> list[Trace]:
-    of_trace: dict[TraceId, list[Record]] = defaultdict(list)
+    trace_rows: dict[TraceId, list[Record]] = defaultdict(list)
     for row in rows:
-        of_trace[TraceId(row["trace_id"])].append(row)
+        trace_rows[TraceId(row["trace_id"])].append(row)
     by_trace: dict[TraceId, list[Span]] = defaultdict(list)
     for span in spans:
         trace = TraceId(span["trace_id"])
@@ -142,5 +142,5 @@ def _whole_traces(
             whole_trace_from_row(head_of(some), texts[project, trace]),
             spans=in_order(by_trace[trace]),
         )
-        for trace, some in of_trace.items()
+        for trace, some in trace_rows.items()
     ]

@@ -5,7 +5,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
+from adapters.postgres.database.pool import IN_PROJECT, Connection, require_row
 from adapters.postgres.tracing.payloads.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
     HEAD_COLUMNS,
@@ -33,11 +33,11 @@ SPAN_NOT_FOUND: Final = "Span not found"
 
 # What changes with every write. Only a new price leaves `updated_at`.
 REVISION_COLUMNS: Final = ("updated_at", "repriced_at", "span_count")
-_OF_TRACE: Final = f"{OF_PROJECT} AND trace_id = $2"
-SELECT_REVISION: Final = f"SELECT {', '.join(REVISION_COLUMNS)} FROM traces WHERE {_OF_TRACE}"
+_TRACE_READERS: Final = f"{IN_PROJECT} AND trace_id = $2"
+SELECT_REVISION: Final = f"SELECT {', '.join(REVISION_COLUMNS)} FROM traces WHERE {_TRACE_READERS}"
 SELECT_SUMMARY: Final = f"""
 SELECT {", ".join(dict.fromkeys((*SUMMARY_COLUMNS, *REVISION_COLUMNS)))}
-FROM traces WHERE {_OF_TRACE}
+FROM traces WHERE {_TRACE_READERS}
 """
 
 
@@ -57,20 +57,20 @@ SELECT span_id, parent_span_id, name, kind, status, {_microseconds("started_at -
   prompt_tokens + completion_tokens,
   CASE WHEN cost_source <> '{CostSource.UNPRICED}' THEN cost_amount::float8 END,
   input_bytes, output_bytes, status = 'ERROR' OR error IS NOT NULL, usage_role IS NULL
-FROM spans WHERE {_OF_TRACE} ORDER BY started_at, span_id LIMIT $3 OFFSET $4
+FROM spans WHERE {_TRACE_READERS} ORDER BY started_at, span_id LIMIT $3 OFFSET $4
 """
 SELECT_SPAN_IDS: Final = f"""
-SELECT span_id FROM spans WHERE {_OF_TRACE} ORDER BY started_at, span_id
+SELECT span_id FROM spans WHERE {_TRACE_READERS} ORDER BY started_at, span_id
 """
 
 SELECT_SPAN: Final = f"""
-SELECT {SPANS.select()} FROM spans WHERE {_OF_TRACE} AND span_id = $3
+SELECT {SPANS.select()} FROM spans WHERE {_TRACE_READERS} AND span_id = $3
 """
 SELECT_TRACE_PAYLOAD: Final = f"""
 SELECT metadata, {", ".join(HEAD_COLUMNS[:4])}
 FROM traces LEFT JOIN trace_payloads AS p
   ON p.project_id = traces.project_id AND p.trace_id = traces.trace_id AND p.start = 0
-WHERE traces.{OF_PROJECT} AND traces.trace_id = $2
+WHERE traces.{IN_PROJECT} AND traces.trace_id = $2
 """
 
 

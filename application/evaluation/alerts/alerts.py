@@ -204,7 +204,7 @@ class EvaluateAlerts:
 
     async def _evaluate(self, ended: FinishedRun) -> bool:
         try:
-            alerts = await self.alerts.of_monitor(ended.project, ended.monitor)
+            alerts = await self.alerts.by_monitor(ended.project, ended.monitor)
         except NotFound:  # the monitor was removed meanwhile
             return False
         if not alerts:  # most monitors have none

@@ -180,9 +180,9 @@ class DryRuns:
         order = RunRequest(
             metrics=[known.name], name=f"{PREFIX}{known.name}"[:NAME_MAX], model=model
         )
-        targets, of = [str(subject.trace.id)], TargetType.TRACE
+        targets, target_type = [str(subject.trace.id)], TargetType.TRACE
         run = await self.run_factory.build(
-            known.project_id, new, of, order, batch_as_given(of, targets)
+            known.project_id, new, target_type, order, batch_as_given(target_type, targets)
         )
         return await self.run_factory.store(run, targets)
 

@@ -72,10 +72,10 @@ class EstimateRun:
     new_id: NewId
 
     async def __call__(
-        self, project: ProjectId, of: TargetType, order: RunRequest, about: RunTargets
+        self, project: ProjectId, target_type: TargetType, order: RunRequest, about: RunTargets
     ) -> CostEstimate:
         """Raises Invalid for whatever such a run is refused for; Unavailable."""
-        run = await self.run_factory.build(project, RunId(self.new_id()), of, order)
+        run = await self.run_factory.build(project, RunId(self.new_id()), target_type, order)
         targets = await self._targets(run, order, about)
         metrics = self._paid_metrics(run)
         traces, count = await self._traces(run, targets if metrics else ())

@@ -181,7 +181,7 @@ class CompareExperiments:
         (base, old_run), (candidate, new_run) = await self._find_sides(project, request)
         shared = _shared_metrics((base, old_run), (candidate, new_run))
         validate_rules(request.rules.rules, shared, {})
-        rules = request.rules.of(shared)
+        rules = request.rules.for_metrics(shared)
         metrics = list(dict.fromkeys(one.metric for one in rules if not one.is_of_figure))
         if max(base.cases, candidate.cases) * max(1, len(metrics)) > COMPARED_MAX:
             message = f"more than {COMPARED_MAX:,} scores: name fewer metrics in the rules"
@@ -286,7 +286,7 @@ class CompareExperiments:
         measured = await self.experiments.measurements(experiment, run, metrics)
         spending = Spending()
         if run is not None:
-            spending = await self.ledger.of_run(experiment.project_id, run.id)
+            spending = await self.ledger.run_spending(experiment.project_id, run.id)
         return _Side(experiment, run, measured, spending)
 
     async def _kappas(

@@ -186,11 +186,11 @@ class ReadExperiment:
         results = await self.experiments.count_results(project, experiment)
         spending = Spending()
         if known.run_id is not None:
-            spending = await self.ledger.of_run(project, known.run_id)
+            spending = await self.ledger.run_spending(project, known.run_id)
         return ExperimentProgress(
             experiment=known,
             status=status_of(known, None if progress is None else progress.run.status),
-            coverage=Coverage.of(known, None if progress is None else progress.tally),
+            coverage=Coverage.from_tally(known, None if progress is None else progress.tally),
             results=results,
             spending=spending,
         )

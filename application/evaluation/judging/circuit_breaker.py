@@ -52,23 +52,23 @@ class CircuitBreaker:
         Raises what the question raises; JudgeRefused `circuit_open`, without asking, if the
         circuit is open.
         """
-        of_provider = self._circuit(run, provider)
-        of_model = of_provider.models.setdefault(model, _Circuit())
-        if not of_provider.is_open_for(model):
-            await self._wait_for_first(of_provider, of_model)
-        if of_provider.is_open_for(model):
+        provider_circuit = self._circuit(run, provider)
+        model_circuit = provider_circuit.models.setdefault(model, _Circuit())
+        if not provider_circuit.is_open_for(model):
+            await self._wait_for_first(provider_circuit, model_circuit)
+        if provider_circuit.is_open_for(model):
             raise JudgeRefused(FailCode.CIRCUIT_OPEN)
-        of_provider.is_tried = of_model.is_tried = True
+        provider_circuit.is_tried = model_circuit.is_tried = True
         try:
             return await question()
         except JudgeRefused as refused:
             if refused.code.opens_circuit:
-                opened = of_model if refused.code.is_of_model else of_provider
+                opened = model_circuit if refused.code.is_of_model else provider_circuit
                 opened.is_open = True
             raise
         finally:
-            of_provider.first_ended.set()
-            of_model.first_ended.set()
+            provider_circuit.first_ended.set()
+            model_circuit.first_ended.set()
 
     def check(self, run: RunId, provider: str, model: str) -> None:
         """Raises JudgeRefused `circuit_open` if another question has opened it meanwhile."""

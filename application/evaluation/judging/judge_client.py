@@ -161,7 +161,7 @@ class JudgeCost:
     saved_usd: Decimal | None = None
 
     @classmethod
-    def of(cls, entries: Sequence[LedgerEntry]) -> Self:
+    def from_entries(cls, entries: Sequence[LedgerEntry]) -> Self:
         """What the requests of one question cost."""
         amounts = [one.usd for one in entries]
         return cls(
@@ -431,11 +431,11 @@ class CostAccounting(Policy):
             except (JudgeRefused, JudgeUnavailable) as failure:
                 entries = await self._record(request, failure.calls, reservation, pricing)
                 if entries:
-                    request.failed.append(JudgeCost.of(entries))
+                    request.failed.append(JudgeCost.from_entries(entries))
                 raise
             entries = await self._record(request, response.calls, reservation, pricing)
         calls = tuple(one.call for one in entries)
-        return replace(response, calls=calls, cost=JudgeCost.of(entries))
+        return replace(response, calls=calls, cost=JudgeCost.from_entries(entries))
 
     def _list_price(self, model: str, usage: Usage, at: datetime) -> Price | None:
         return self.ports.prices.book.price(model, usage, at)

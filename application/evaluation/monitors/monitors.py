@@ -23,7 +23,7 @@ from domain.evaluation.monitors.schedule import (
 from domain.evaluation.runs.run import TargetType
 from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId
-from domain.tracing.change import UNCHANGED, said
+from domain.tracing.change import UNCHANGED, given_fields
 from domain.tracing.usage import Pricing
 
 JUDGE_FIELDS: Final = frozenset({"metrics", "model", "votes", "max_cost_usd"})
@@ -34,16 +34,16 @@ class MonitorRequest:
     """A request for a monitor: the options of its runs, and their schedule."""
 
     name: str
-    of: TargetType
+    target_type: TargetType
     run: RunRequest
     selection: Selection
     cadence: str
     only_if_changed: bool = True
 
 
-def _check_weights(of: TargetType, *, has_some: bool) -> None:
+def _check_weights(target_type: TargetType, *, has_some: bool) -> None:
     """Raises Invalid for weights on a monitor over traces."""
-    if has_some and of is TargetType.TRACE:
+    if has_some and target_type is TargetType.TRACE:
         raise Invalid.semantic("signal_weights", "are of monitors over sessions only")
 
 
@@ -74,16 +74,16 @@ class CreateMonitor:
         Raises Invalid for an unknown metric, a model that isn't allowed, a wrong cadence, weights
         of a monitor over traces, votes, and the budget of a run.
         """
-        names, category = request.run.metrics, CATEGORIES[request.of]
+        names, category = request.run.metrics, CATEGORIES[request.target_type]
         custom = await self.rules.catalogue.find_custom(project, names, category)
         metrics = select_metrics(names, category, custom).names
-        _check_weights(request.of, has_some=bool(request.run.signal_weights))
+        _check_weights(request.target_type, has_some=bool(request.run.signal_weights))
         now = self.clock()
         monitor = Monitor(
             id=new,
             project_id=project,
             name=request.name,
-            target_type=request.of,
+            target_type=request.target_type,
             metrics=metrics,
             selection=request.selection,
             signal_weights=request.run.signal_weights,
@@ -130,7 +130,7 @@ class ChangeMonitor:
 
         def edit(known: Monitor) -> Monitor:
             changed = known.changed(_validate(known.target_type, change, custom), now)
-            if JUDGE_FIELDS & said(change).keys():
+            if JUDGE_FIELDS & given_fields(change).keys():
                 _check_judges(self.rules, changed, custom, pricing)
             return changed
 
@@ -138,15 +138,15 @@ class ChangeMonitor:
 
 
 def _validate(
-    of: TargetType, change: MonitorChange, custom: Mapping[str, CustomMetric]
+    target_type: TargetType, change: MonitorChange, custom: Mapping[str, CustomMetric]
 ) -> MonitorChange:
-    given = said(change)
+    given = given_fields(change)
     if change.metrics is not UNCHANGED:
-        given["metrics"] = select_metrics(change.metrics, CATEGORIES[of], custom).names
+        given["metrics"] = select_metrics(change.metrics, CATEGORIES[target_type], custom).names
     if change.cadence is not UNCHANGED:
         given["cadence"] = normalize_cadence(change.cadence)
     weights = change.signal_weights
-    _check_weights(of, has_some=weights is not UNCHANGED and bool(weights))
+    _check_weights(target_type, has_some=weights is not UNCHANGED and bool(weights))
     return MonitorChange(**given)
 
 

@@ -41,7 +41,7 @@ class FinishedRun:
     project: ProjectId
     monitor: MonitorId
     run: RunId
-    of: TargetType
+    target_type: TargetType
     at: datetime
 
 
@@ -112,7 +112,7 @@ class Alerts(Protocol):
         """
         ...
 
-    async def of_monitor(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
+    async def by_monitor(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
         """The rules of a monitor by creation, at most RULES_MAX. Raises NotFound."""
         ...
 

@@ -110,19 +110,23 @@ class Ledger(Protocol):
         """Stores all entries or none. An entry whose id is stored already is left as it is."""
         ...
 
-    async def of_run(self, project: ProjectId, run: RunId) -> Spending: ...
+    async def run_spending(self, project: ProjectId, run: RunId) -> Spending: ...
 
-    async def of_runs(self, project: ProjectId, runs: Sequence[RunId]) -> Mapping[RunId, Spending]:
-        """As `of_run`, of those that sent a request."""
+    async def spending_by_run(
+        self, project: ProjectId, runs: Sequence[RunId]
+    ) -> Mapping[RunId, Spending]:
+        """As `run_spending`, of those that sent a request."""
         ...
 
-    async def of_run_by_metric(self, project: ProjectId, run: RunId) -> Sequence[SpendingGroup]:
-        """As `of_run`, by metric: the first PARTS_MAX groups of `group_spending`."""
+    async def run_spending_by_metric(
+        self, project: ProjectId, run: RunId
+    ) -> Sequence[SpendingGroup]:
+        """As `run_spending`, by metric: the first PARTS_MAX groups of `group_spending`."""
         ...
 
     async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending: ...
 
-    async def of_projects(
+    async def projects_spending(
         self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
     ) -> Sequence[SpendingGroup]:
         """As `by_key`, the first PARTS_MAX groups; by day the last PARTS_MAX."""
@@ -166,12 +170,12 @@ class Budgets(Protocol):
         ...
 
     async def reserve(
-        self, project: ProjectId, run: RunId, of_run: Decimal | None, usd: Decimal, now: datetime
+        self, project: ProjectId, run: RunId, run_limit: Decimal | None, usd: Decimal, now: datetime
     ) -> Reservation | None:
         """Reserves `usd` in every budget of the question; None if one of them has less left.
 
         They are those of the run, and of the month for the project, its organization and the
-        server. `of_run` is the limit of the run. Without any limit the reservation has no scope.
+        server. `run_limit` is the limit of the run. Without any limit the reservation has no scope.
         Concurrent calls never reserve more than there is.
         """
         ...

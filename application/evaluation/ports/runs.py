@@ -112,7 +112,11 @@ class Runs(Protocol):
         ...
 
     async def page(
-        self, project: ProjectId, of: TargetType, status: RunStatus | None, window: PageRequest
+        self,
+        project: ProjectId,
+        target_type: TargetType,
+        status: RunStatus | None,
+        window: PageRequest,
     ) -> Page[RunProgress]:
         """A page by creation, newest first, as `paginate` does it."""
         ...

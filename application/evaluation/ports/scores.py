@@ -113,7 +113,7 @@ class TraceScores(Protocol):
         """The first BRIEF_SCORES_MAX of `latest` for each trace that has any."""
         ...
 
-    async def of_run(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
+    async def by_run(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
         """All scores that a run has written, newest first. Raises TooLargeToRead."""
         ...
 
@@ -159,7 +159,7 @@ class SessionScores(Protocol):
         self, project: ProjectId, matching: ScoreFilter, window: PageRequest
     ) -> Page[SessionScore]: ...
 
-    async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
+    async def by_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
         """All scores of the session, newest first. Raises TooLargeToRead."""
         ...
 
@@ -169,7 +169,7 @@ class SessionScores(Protocol):
         """The first BRIEF_SCORES_MAX of `latest_by_name` for each session that has any."""
         ...
 
-    async def of_run(self, project: ProjectId, run: RunId) -> Sequence[SessionScore]: ...
+    async def by_run(self, project: ProjectId, run: RunId) -> Sequence[SessionScore]: ...
 
 
 class ScoreAnalytics(Protocol):
@@ -186,7 +186,7 @@ class ScoreAnalytics(Protocol):
     async def summaries(
         self,
         project: ProjectId,
-        of: ScoreTarget,
+        target: ScoreTarget,
         within: CreatedWithin,
         *,
         source: ScoreSource | None = None,
@@ -196,7 +196,7 @@ class ScoreAnalytics(Protocol):
     async def trend(
         self,
         project: ProjectId,
-        of: ScoreTarget,
+        target: ScoreTarget,
         names: Sequence[str],
         granularity: Granularity,
         within: CreatedWithin,
@@ -211,7 +211,7 @@ class ScoreAnalytics(Protocol):
     async def distribution(
         self,
         project: ProjectId,
-        of: ScoreTarget,
+        target: ScoreTarget,
         name: str,
         parts: int,
         within: CreatedWithin,

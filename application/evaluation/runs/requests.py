@@ -56,7 +56,7 @@ class RunFactory:
         self,
         project: ProjectId,
         new: RunId,
-        of: TargetType,
+        target_type: TargetType,
         request: RunRequest,
         filters: JsonText = EMPTY_OBJECT,
     ) -> EvalRun:
@@ -65,11 +65,11 @@ class RunFactory:
         Raises Invalid, also for weights, votes, and the budget.
         """
         validate_weights(request.signal_weights)
-        selected, model = await self.rules.validate(project, of, request)
+        selected, model = await self.rules.validate(project, target_type, request)
         return EvalRun(
             id=new,
             project_id=project,
-            target_type=of,
+            target_type=target_type,
             name=request.name,
             metrics=selected.names,
             targets=0,
@@ -151,9 +151,9 @@ class StartRun:
         that isn't allowed, and if no targets or too many match.
         """
         is_trace = isinstance(selection, TraceSelection)
-        of = TargetType.TRACE if is_trace else TargetType.SESSION
+        target_type = TargetType.TRACE if is_trace else TargetType.SESSION
         filters = filters_as_given(selection, request.signal_weights)
-        run = await self.run_factory.build(project, new, of, request, filters)
+        run = await self.run_factory.build(project, new, target_type, request, filters)
         eligibility = Eligibility(settled_only=request.settled_only)
         found = await find_run_targets(
             self.targets, project, selection, eligibility, request.sampling_rate
@@ -177,7 +177,7 @@ class CountTargets:
         """It is not an error here if nothing matches. Raises Unavailable."""
         limit = counted_max(sampling_rate)
         found = await self.targets.count(project, selection, limit, eligibility=eligibility)
-        return TargetCount.of(found, sampling_rate)
+        return TargetCount.from_matches(found, sampling_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ class StartBatch:
         self,
         project: ProjectId,
         new: RunId,
-        of: TargetType,
+        target_type: TargetType,
         request: RunRequest,
         ids: Sequence[Target],
     ) -> RunProgress:
@@ -198,9 +198,11 @@ class StartBatch:
 
         Raises Invalid for an unknown metric, a model that isn't allowed, and too many ids.
         """
-        targets = validate_batch_ids(of, ids)
+        targets = validate_batch_ids(target_type, ids)
         request = replace(request, settled_only=False)
-        run = await self.run_factory.build(project, new, of, request, batch_as_given(of, targets))
+        run = await self.run_factory.build(
+            project, new, target_type, request, batch_as_given(target_type, targets)
+        )
         return await self.run_factory.store(run, targets)
 
 

@@ -54,10 +54,12 @@ class RunRules:
     clock: Clock
 
     async def validate(
-        self, project: ProjectId, of: TargetType, options: RunRequest | Monitor
+        self, project: ProjectId, target_type: TargetType, options: RunRequest | Monitor
     ) -> tuple[SelectedMetrics, str]:
         """The metrics, of the newest revisions, and the model. Raises Invalid."""
-        selected = await self.catalogue.select_metrics(project, options.metrics, CATEGORIES[of])
+        selected = await self.catalogue.select_metrics(
+            project, options.metrics, CATEGORIES[target_type]
+        )
         pricing = await self.prices.for_project(project)
         return selected, self.check_judges(selected, pricing, options)
 
@@ -97,7 +99,7 @@ class ReadRunUsage:
     async def __call__(self, project: ProjectId, run: RunId) -> Spending:
         """The requests and cost of its judges so far. Raises NotFound, Unavailable."""
         await self.runs.get(project, run)
-        return await self.ledger.of_run(project, run)
+        return await self.ledger.run_spending(project, run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class ListRunUsage:
 
     async def __call__(self, project: ProjectId, runs: Sequence[RunId]) -> Mapping[RunId, Spending]:
         """What each run spent; nothing for a run that sent no request. Raises Unavailable."""
-        known = await self.ledger.of_runs(project, runs) if runs else {}
+        known = await self.ledger.spending_by_run(project, runs) if runs else {}
         return {one: known.get(one, Spending()) for one in runs}
 
 
@@ -136,7 +138,7 @@ class ReadRunSummary:
     async def __call__(self, project: ProjectId, run: RunId) -> RunSummary:
         """The results of the run so far, by metric. Raises NotFound, Unavailable."""
         known, scores = await self.runs.results(project, run)
-        groups = await self.ledger.of_run_by_metric(project, run)
+        groups = await self.ledger.run_spending_by_metric(project, run)
         spent = {one.key: one.spending for one in groups}
         metrics = summarize_run(known, scores, spent)
         return RunSummary(

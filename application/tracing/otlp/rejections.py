@@ -83,10 +83,10 @@ class RecordRejections:
             ]
         )
 
-    def of_logs(self, project: ProjectId, rejections: Sequence[Rejection]) -> None:
+    def record_logs(self, project: ProjectId, rejections: Sequence[Rejection]) -> None:
         self(project, Signal.LOGS, rejections)
 
-    def of_rate_limit(self, project: ProjectId, message: str) -> None:
+    def record_rate_limit(self, project: ProjectId, message: str) -> None:
         """Counts a request that was refused whole: one rejection an hour counts all of them."""
         now = self.clock()
         hour = now.replace(minute=0, second=0, microsecond=0)
@@ -100,16 +100,16 @@ class RecordRejections:
         )
         self.log.record([hourly])
 
-    async def of_orphans(self, records: Sequence[OrphanedRecord]) -> None:
+    async def record_orphans(self, records: Sequence[OrphanedRecord]) -> None:
         """Records that log records were dropped because their span never came."""
         by_project: dict[ProjectId, list[Rejection]] = {}
         for one in records:
-            by_project.setdefault(one.project, []).append(_of_orphan(one))
+            by_project.setdefault(one.project, []).append(_orphan_rejection(one))
         for project, rejections in by_project.items():
-            self.of_logs(project, rejections)
+            self.record_logs(project, rejections)
 
 
-def _of_orphan(orphan: OrphanedRecord) -> Rejection:
+def _orphan_rejection(orphan: OrphanedRecord) -> Rejection:
     service = orphan.record.resource.get("service.name")
     return Rejection(
         reason=RejectionReason.SPAN_NEVER_CAME,

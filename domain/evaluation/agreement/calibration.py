@@ -102,7 +102,7 @@ class ConfusionCell(StrEnum):
     BOTH_FAIL = "both_fail"
 
     @classmethod
-    def of(cls, pair: ScorePair, threshold: float) -> Self:
+    def from_pair(cls, pair: ScorePair, threshold: float) -> Self:
         if pair.judge >= threshold:
             return cls.BOTH_PASS if pair.person >= threshold else cls.ONLY_JUDGE_PASSES
         return cls.ONLY_PEOPLE_PASS if pair.person >= threshold else cls.BOTH_FAIL
@@ -128,7 +128,7 @@ class CellQuery:
 
     def matches(self, one: PairedTrace) -> bool:
         is_of_judge = self.judges is None or one.fingerprint in self.judges
-        return is_of_judge and ConfusionCell.of(one.pair, self.threshold) is self.cell
+        return is_of_judge and ConfusionCell.from_pair(one.pair, self.threshold) is self.cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,13 +160,13 @@ class Calibration:
     corrected_pass_rate: Statistic
 
 
-def calibrate(of: JudgeScores, threshold: float) -> Calibration:
-    pairs, rated = of.pairs, of.rated
+def calibrate(scores: JudgeScores, threshold: float) -> Calibration:
+    pairs, rated = scores.pairs, scores.rated
     found = ConfusionMatrix.from_pairs(pairs, threshold)
     shared = ONE_ANSWER if pairs else NOTHING_SHARED
     corrected = found.corrected(rated.passed, rated.judged)
     return Calibration(
-        fingerprint=of.fingerprint,
+        fingerprint=scores.fingerprint,
         judge_kind=rated.judge_kind,
         n=found.n,
         is_calibrated=found.n >= CALIBRATED_FROM,
@@ -228,16 +228,16 @@ def group_by_judge(
     pairs: Iterable[tuple[Fingerprint, ScorePair]], rated: Mapping[Fingerprint, JudgeVolume]
 ) -> list[JudgeScores]:
     """Groups pairs by judge, those with the most labels first; at most JUDGES_MAX."""
-    of: dict[Fingerprint, list[ScorePair]] = {fingerprint: [] for fingerprint in rated}
+    by_judge: dict[Fingerprint, list[ScorePair]] = {fingerprint: [] for fingerprint in rated}
     for fingerprint, pair in pairs:
-        of.setdefault(fingerprint, []).append(pair)
+        by_judge.setdefault(fingerprint, []).append(pair)
     found = [
         JudgeScores(
             fingerprint=fingerprint,
             pairs=sorted(some, key=lambda pair: (pair.judge, pair.person)),
             rated=rated.get(fingerprint, NO_VOLUME),
         )
-        for fingerprint, some in of.items()
+        for fingerprint, some in by_judge.items()
     ]
     found.sort(key=_rank)
     return found[:JUDGES_MAX]
@@ -260,9 +260,9 @@ def compare_with_human_labels(
     bound how many of each are used.
     """
     ours = newest_first(scores)
-    of_judges = [(one, number) for one in ours if (number := judge_score(one)) is not None]
+    judged = [(one, number) for one in ours if (number := judge_score(one)) is not None]
     pairs = [(one.fingerprint, one.pair) for one in paired_traces(ours, fingerprint_of, within)]
-    counted = [(one, number) for one, number in of_judges if within.matches(one)]
+    counted = [(one, number) for one, number in judged if within.matches(one)]
     by_judge: dict[Fingerprint, list[tuple[Score, float]]] = {}
     for one, number in counted[:JUDGED_MAX]:
         by_judge.setdefault(fingerprint_of(one), []).append((one, number))
@@ -281,16 +281,16 @@ def paired_traces(
     In any order.
     """
     ours = newest_first(scores)
-    of_judges = [(one, number) for one in ours if (number := judge_score(one)) is not None]
+    judged = [(one, number) for one in ours if (number := judge_score(one)) is not None]
     labels = [one for one in ours if human_label(one) is not None and within.matches(one)]
     labels = sorted(labels[:LABELS_MAX], key=lambda one: (one.updated_at, one.id))
     last = {one.trace_id: one for one in labels}
     pairs: list[PairedTrace] = []
     for trace, label in last.items():
-        of_trace = [(one, number) for one, number in of_judges if one.trace_id == trace]
+        judged_trace = [(one, number) for one, number in judged if one.trace_id == trace]
         last_of_each = {
             fingerprint_of(one): number
-            for one, number in reversed(of_trace[:JUDGE_SCORES_PER_TRACE_MAX])
+            for one, number in reversed(judged_trace[:JUDGE_SCORES_PER_TRACE_MAX])
         }
         pairs += [
             PairedTrace(

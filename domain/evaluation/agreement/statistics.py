@@ -133,9 +133,9 @@ class ConfusionMatrix:
         return IntervalEstimate(value, low, high)
 
 
-def _with_imaginary(some: int, of: int, added: float) -> tuple[float, float]:
+def _with_imaginary(some: int, total: int, added: float) -> tuple[float, float]:
     """How many there are with `added` imaginary ones, and the share of `some` and half of these."""
-    return of + added, (some + added / 2) / (of + added)
+    return total + added, (some + added / 2) / (total + added)
 
 
 def corrected_rate(rate: float, specificity: float, sensitivity: float) -> float | None:
@@ -146,16 +146,16 @@ def corrected_rate(rate: float, specificity: float, sensitivity: float) -> float
     return min(max((rate + specificity - 1) / better, 0.0), 1.0)
 
 
-def proportion(some: int, of: int) -> IntervalEstimate | None:
-    """`some` / `of` with Wilson's interval, which stays inside [0, 1]; None if `of` is 0."""
-    if of == 0:
+def proportion(some: int, total: int) -> IntervalEstimate | None:
+    """`some` / `total` with Wilson's interval, which stays inside [0, 1]; None if `total` is 0."""
+    if total == 0:
         return None
-    rate = some / of
-    spread = Z * math.sqrt(rate * (1 - rate) / of + Z**2 / (4 * of**2))
-    middle, scale = rate + Z**2 / (2 * of), 1 + Z**2 / of
+    rate = some / total
+    spread = Z * math.sqrt(rate * (1 - rate) / total + Z**2 / (4 * total**2))
+    middle, scale = rate + Z**2 / (2 * total), 1 + Z**2 / total
     low, high = (middle - spread) / scale, (middle + spread) / scale
     # For none or all, the bound is exactly 0 or 1, whatever rounding gives.
-    return IntervalEstimate(rate, 0.0 if some == 0 else low, 1.0 if some == of else high)
+    return IntervalEstimate(rate, 0.0 if some == 0 else low, 1.0 if some == total else high)
 
 
 def label_table(pairs: Sequence[ScorePair]) -> list[list[int]]:

@@ -22,7 +22,7 @@ from domain.errors import FieldError, Invalid
 from domain.evaluation.metrics.metric import THRESHOLD, is_rule_fingerprint
 from domain.evaluation.scores.analytics import mean
 from domain.ids import MonitorId, ProjectId, RunId
-from domain.tracing.change import UNCHANGED, Unchanged, said
+from domain.tracing.change import UNCHANGED, Unchanged, given_fields
 
 RULES_MAX: Final = 20  # of one monitor
 SAMPLES_MIN: Final = 5  # default: fewer scores aren't meaningful
@@ -182,7 +182,7 @@ class AlertRule:
 
     def changed(self, change: "AlertRuleChange") -> Self:
         """Raises Invalid. A `clear_at` that equals the threshold follows it, unless it is given."""
-        given = said(change)
+        given = given_fields(change)
         if "threshold" in given and self.clear_at == self.threshold:
             given = {"clear_at": given["threshold"]} | given
         if given.get("clear_at", 0.0) is None:
@@ -282,7 +282,7 @@ class FinishedRunStats:
 class PreviewedRun:
     """What an alert would have been after a run; `before` is its state before the run."""
 
-    of: FinishedRunStats
+    run: FinishedRunStats
     value: float | None
     before: AlertState
     after: AlertState
@@ -298,11 +298,11 @@ def preview_rule(
     """
     found, watch = list[PreviewedRun](), None
     numbered = sorted(enumerate(runs[:shown]), key=lambda one: (one[1].completed_at, one[1].run))
-    for place, of in numbered:
-        watch = watch or AlertProgress(since=of.completed_at)
+    for place, run in numbered:
+        watch = watch or AlertProgress(since=run.completed_at)
         earlier = [one.stats for one in runs[place + 1 : place + 1 + baseline]]
-        value = rule.value(of.stats, earlier)
-        updated = watch.updated(rule, value, of.completed_at)
-        found.append(PreviewedRun(of=of, value=value, before=watch.state, after=updated.state))
+        value = rule.value(run.stats, earlier)
+        updated = watch.updated(rule, value, run.completed_at)
+        found.append(PreviewedRun(run=run, value=value, before=watch.state, after=updated.state))
         watch = updated
     return found

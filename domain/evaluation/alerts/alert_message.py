@@ -69,7 +69,7 @@ def describe_figure(change: AlertChange, rule: AlertRule) -> str:
         return f"too few scores of {rule.metric}{which} (the alert needs {rule.samples_min})"
     places = _PLACES
     if change.after is AlertState.ALERTING:
-        places = _telling_places(change.value, rule.threshold)
+        places = _differing_places(change.value, rule.threshold)
     value = _number(change.value, places)
     text = _FIGURES[rule.figure].format(metric=rule.metric, value=value, least=rule.samples_min)
     if rule.figure is AlertFigure.NO_DATA:
@@ -127,7 +127,7 @@ def _short(name: str) -> str:
     return printable if len(printable) <= NAME_CHARS_MAX else f"{printable[: NAME_CHARS_MAX - 1]}…"
 
 
-def _telling_places(value: float, threshold: float) -> int:
+def _differing_places(value: float, threshold: float) -> int:
     """The fewest decimal places by which the value differs from the threshold that it passed."""
     for places in range(_PLACES, _PLACES_MAX):
         if round(value, places) != round(threshold, places):

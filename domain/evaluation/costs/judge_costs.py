@@ -360,8 +360,8 @@ class CostEstimate:
         )
 
 
-def extrapolate(seen: Sequence[Range], of: Range) -> Range:
-    """The total for `of` items, from an evenly picked sample.
+def extrapolate(seen: Sequence[Range], items: Range) -> Range:
+    """The total for `items`, from an evenly picked sample.
 
     Exact if all items were seen. Otherwise the mean, with STANDARD_ERRORS standard errors of a
     sample without replacement on each side, and never less than the sample itself. For a single
@@ -371,14 +371,14 @@ def extrapolate(seen: Sequence[Range], of: Range) -> Range:
         return Range()
     lows, highs = [one.low for one in seen], [one.high for one in seen]
     low, high = Decimal(sum(lows)), Decimal(sum(highs))
-    if of.low > len(seen):
-        low = max(low, of.low * _mean(lows, of.low, -STANDARD_ERRORS))
-    if of.high > len(seen):
-        high = max(high, of.high * _mean(highs, of.high, STANDARD_ERRORS))
+    if items.low > len(seen):
+        low = max(low, items.low * _mean(lows, items.low, -STANDARD_ERRORS))
+    if items.high > len(seen):
+        high = max(high, items.high * _mean(highs, items.high, STANDARD_ERRORS))
     return Range(low, high)
 
 
-def _mean(values: Sequence[Decimal], of: Decimal, errors: int) -> Decimal:
+def _mean(values: Sequence[Decimal], population: Decimal, errors: int) -> Decimal:
     """The mean of the population, `errors` standard errors above the mean of the sample."""
     count = Decimal(len(values))
     mean = sum(values, _NOTHING) / count
@@ -386,7 +386,7 @@ def _mean(values: Sequence[Decimal], of: Decimal, errors: int) -> Decimal:
         variance = mean * mean
     else:
         variance = sum(((one - mean) ** 2 for one in values), _NOTHING) / (count - 1)
-    unseen = (of - count) / (of - 1)
+    unseen = (population - count) / (population - 1)
     return mean + errors * (variance / count * unseen).sqrt()
 
 

@@ -90,12 +90,12 @@ def _limited(
     name: str,
     most: float,
     unit: str,
-    of: Callable[[EvaluatedTrace], float | SkipCode],
+    measure: Callable[[EvaluatedTrace], float | SkipCode],
 ) -> CheckFunction:
     target, hard = _limits(reader, name, most)
 
     def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
-        found = of(subject)
+        found = measure(subject)
         if isinstance(found, SkipCode):
             return Skipped(found)
         details = {"measured": found, "target": target, "hard": hard}
@@ -222,14 +222,14 @@ class Pii(StrEnum):
     CARD = "card"
 
 
-def _place(reader: ObjectReader, *, of_one: bool) -> TracePath:
+def _place(reader: ObjectReader, *, is_single: bool) -> TracePath:
     text = reader.text("path", PATH_MAX, default=ANSWER)
     try:
         place = TracePath.parse(text)
     except InvalidTracePath as error:
         reader.refuse("path", str(error))
         return TracePath.parse(ANSWER)
-    if place.is_count or (of_one and place.is_per_span):
+    if place.is_count or (is_single and place.is_per_span):
         reader.refuse("path", "must lead to one text")
     return place
 
@@ -356,7 +356,7 @@ def json_schema(reader: ObjectReader) -> CheckFunction:
 
 def text_match(reader: ObjectReader) -> CheckFunction:
     """Whether a text equals, contains, begins or ends with another, or matches a pattern."""
-    place = _place(reader, of_one=True)
+    place = _place(reader, is_single=True)
     op = reader.choice("op", MatchOperator)
     from_item = _is_from_item(reader, "value")
     if from_item and op is MatchOperator.MATCHES:
@@ -476,12 +476,12 @@ def language_match(reader: ObjectReader) -> CheckFunction:
 
 def secret_leak(reader: ObjectReader) -> CheckFunction:
     """1 if no text has the format of a secret. Reports only counts, not the texts found."""
-    return _leak(_place(reader, of_one=False), RedactionMode.SECRETS, ("secret",))
+    return _leak(_place(reader, is_single=False), RedactionMode.SECRETS, ("secret",))
 
 
 def pii_leak(reader: ObjectReader) -> CheckFunction:
     """The same for e-mail addresses, phone numbers and card numbers, or some of these kinds."""
-    place = _place(reader, of_one=False)
+    place = _place(reader, is_single=False)
     kinds = reader.texts("kinds", len(Pii), 10) or tuple(Pii)
     unknown = [place for place, kind in enumerate(kinds) if kind not in set(Pii)]
     for at in unknown:
@@ -563,7 +563,7 @@ class _ComparableArguments:
         self._mode = mode
         self._numbers: dict[str, int] = {}  # equal values have the same
 
-    def of(self, arguments: object) -> AbstractSet[object]:
+    def members(self, arguments: object) -> AbstractSet[object]:
         if self._mode is ArgumentMode.IGNORE:
             return frozenset()
         if self._mode is ArgumentMode.SUBSET and isinstance(arguments, Mapping):
@@ -580,9 +580,9 @@ def _matches(
 ) -> list[list[bool]]:
     """For each expected call, whether each call matches it."""
     comparable, names = _ComparableArguments(mode), {due.name for due in expected}
-    wanted = [(due.name, comparable.of(due.arguments)) for due in expected]
+    wanted = [(due.name, comparable.members(due.arguments)) for due in expected]
     made = [
-        (call.name, comparable.of(call.arguments) if call.name in names else frozenset())
+        (call.name, comparable.members(call.arguments) if call.name in names else frozenset())
         for call in calls
     ]
     return [[due == name and one <= other for name, other in made] for due, one in wanted]

@@ -115,7 +115,7 @@ class Combination(StrEnum):
 @dataclass(frozen=True, slots=True)
 class RuleGroup:
     combination: Combination
-    of: Sequence["RuleNode"]
+    nodes: Sequence["RuleNode"]
 
     def holds(self, each: Sequence[bool]) -> bool:
         """Given whether each of the nodes holds."""
@@ -160,14 +160,14 @@ def _node(
         errors.add(at, f"must not be nested deeper than {DEPTH_MAX} levels")
         return None
     if combination is Combination.NOT:
-        of = [_node(reader.value("not"), reader.at("not"), errors, levels - 1, left)]
+        nodes = [_node(reader.value("not"), reader.at("not"), errors, levels - 1, left)]
     else:
-        of = [
+        nodes = [
             _node(one, place, errors, levels - 1, left)
             for place, one in reader.items(combination, CONDITIONS_MAX)
         ]
     reader.end()
-    return RuleGroup(combination, [one for one in of if one is not None])
+    return RuleGroup(combination, [one for one in nodes if one is not None])
 
 
 def _condition(reader: ObjectReader) -> Condition | None:
@@ -178,7 +178,7 @@ def _condition(reader: ObjectReader) -> Condition | None:
     value = reader.value("value")
     over = reader.choice("over", Quantifier, default=Quantifier.ANY)
     reader.end()
-    if is_known and (wrong := _unfit(op, value)) is not None:
+    if is_known and (wrong := _value_problem(op, value)) is not None:
         reader.refuse("value", wrong)
     try:
         place = TracePath.parse(text)
@@ -191,7 +191,7 @@ def _condition(reader: ObjectReader) -> Condition | None:
     return Condition(place, op, True if op is Operator.EXISTS and value is None else value, over)
 
 
-def _unfit(op: Operator, value: object) -> str | None:
+def _value_problem(op: Operator, value: object) -> str | None:
     """The error in a value for an operator; None if it fits."""
     match op:
         case Operator.EXISTS:
@@ -230,9 +230,9 @@ def patterns_in(node: RuleNode, at: str) -> Iterator[tuple[str, str]]:
             yield f"{at}.value", str(node.value)
         return
     if node.combination is Combination.NOT:
-        yield from patterns_in(node.of[0], f"{at}.not")
+        yield from patterns_in(node.nodes[0], f"{at}.not")
         return
-    for place, one in enumerate(node.of):
+    for place, one in enumerate(node.nodes):
         yield from patterns_in(one, f"{at}.{node.combination}.{place}")
 
 
@@ -266,4 +266,4 @@ def _holds(
         holds = node.holds(resolver, regex_search)
         results.append({"path": node.place.text, "op": node.op.value, "holds": holds})
         return holds
-    return node.holds([_holds(one, resolver, regex_search, results) for one in node.of])
+    return node.holds([_holds(one, resolver, regex_search, results) for one in node.nodes])

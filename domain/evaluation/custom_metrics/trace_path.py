@@ -31,7 +31,7 @@ _SPANS: Final = re.compile(rf"spans(?:\[((?:[^\]\"]|{_QUOTED})*)\])?")
 _FILTER: Final = re.compile(rf"\s*(\w+)=([^\s,\"\]=]+|{_QUOTED})\s*(?:,|\Z)")
 
 
-_OF_TRACE: Final[Mapping[str, Callable[[Trace], object]]] = {
+_TRACE_READERS: Final[Mapping[str, Callable[[Trace], object]]] = {
     "name": lambda it: it.name,
     "status": lambda it: it.status and it.status.value,
     "session_id": lambda it: it.session_id,
@@ -46,7 +46,7 @@ _OF_TRACE: Final[Mapping[str, Callable[[Trace], object]]] = {
     "output": lambda it: decode_json(it.output),
     "metadata": lambda it: decode_json(it.metadata),
 }
-_OF_SPAN: Final[Mapping[str, Callable[[Span], object]]] = {
+_SPAN_READERS: Final[Mapping[str, Callable[[Span], object]]] = {
     "name": lambda it: it.name,
     "kind": lambda it: it.kind and it.kind.value,
     "status": lambda it: it.status and it.status.value,
@@ -100,12 +100,12 @@ class PathResolver:
         default_factory=dict
     )  # by id(), so values are kept alive
 
-    def of_trace(self, name: str) -> object:
+    def trace_value(self, name: str) -> object:
         trace = self.subject.trace
-        return self._once(trace, name, lambda: _OF_TRACE[name](trace))
+        return self._once(trace, name, lambda: _TRACE_READERS[name](trace))
 
-    def of_span(self, span: Span, name: str) -> object:
-        return self._once(span, name, lambda: _OF_SPAN[name](span))
+    def span_value(self, span: Span, name: str) -> object:
+        return self._once(span, name, lambda: _SPAN_READERS[name](span))
 
     def text(self, value: object) -> str:
         """The value as text, as `to_text` gives it."""
@@ -115,10 +115,10 @@ class PathResolver:
             self._texts[id(value)] = (value, to_text(value))
         return self._texts[id(value)][1]
 
-    def _once(self, of: Trace | Span, name: str, read: Callable[[], object]) -> object:
+    def _once(self, source: Trace | Span, name: str, read: Callable[[], object]) -> object:
         if name not in _OPEN:
             return read()
-        key = (id(of), name)
+        key = (id(source), name)
         if key not in self._read:
             self._read[key] = read()
         return self._read[key]
@@ -147,7 +147,7 @@ class TracePath:
             return cls(text, is_per_span=False, field=text)
         if text.startswith("trace."):
             steps = _steps(text, len("trace"))
-            return cls(text, False, *_field(steps, _OF_TRACE))
+            return cls(text, False, *_field(steps, _TRACE_READERS))
         head = _SPANS.match(text)
         if head is None:
             raise InvalidTracePath("must begin with trace., spans, or be request or answer")
@@ -155,7 +155,7 @@ class TracePath:
         steps = _steps(text, head.end())
         if not steps:
             return cls(text, True, "", filters)
-        field, _, inner = _field(steps, _OF_SPAN)
+        field, _, inner = _field(steps, _SPAN_READERS)
         return cls(text, True, field, filters, inner)
 
     @property
@@ -172,14 +172,14 @@ class TracePath:
             if self.field in {"request", "answer"}:
                 message = subject.request if self.field == "request" else subject.answer
                 return [message.text or None]
-            return [_into(resolver.of_trace(self.field), self.steps)]
+            return [_into(resolver.trace_value(self.field), self.steps)]
         spans = [span for span in subject.spans if self._matches(span)]
         if self.is_count:
             return [len(spans)]
-        return [_into(resolver.of_span(span, self.field), self.steps) for span in spans]
+        return [_into(resolver.span_value(span, self.field), self.steps) for span in spans]
 
     def _matches(self, span: Span) -> bool:
-        return all(_OF_SPAN[name](span) == value for name, value in self.filters)
+        return all(_SPAN_READERS[name](span) == value for name, value in self.filters)
 
 
 def _steps(text: str, start: int) -> tuple[str | int, ...]:

@@ -248,7 +248,7 @@ class WriteResult:
     refused: Mapping[int, Invalid] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plan: WritePlan, version: Version) -> Self:
+    def from_plan(cls, plan: WritePlan, version: Version) -> Self:
         return cls(
             version=version,
             created=len(plan.created),

@@ -190,9 +190,9 @@ class _Reader:
         is_json = self._is_asked_json
         return AnswerFeatures(
             declines=self._says(REFUSALS),
-            admits_failure=self._says(ADMISSIONS, of_itself=True),
+            admits_failure=self._says(ADMISSIONS, about_itself=True),
             announces_work=self._says(PROMISES),
-            claims_action=self._says(CLAIMS, of_itself=True),
+            claims_action=self._says(CLAIMS, about_itself=True),
             asks_back=self._asks_back,
             is_wrong_language=self._expected is False,
             is_expected_translation=self._is_translation and self._expected is True,
@@ -235,9 +235,9 @@ class _Reader:
         """Whether the answer is a translation, which may say anything."""
         return self._is_translation and self._expected is not False
 
-    def _says(self, search: PhraseSearch, *, of_itself: bool = False) -> bool:
+    def _says(self, search: PhraseSearch, *, about_itself: bool = False) -> bool:
         """Whether a phrase occurs. What a summary reports isn't what the answer says of itself."""
-        is_quoted = self._is_rendering or (of_itself and self._is_summary)
+        is_quoted = self._is_rendering or (about_itself and self._is_summary)
         return not is_quoted and search.occurs_in(self._text) is True
 
     @property

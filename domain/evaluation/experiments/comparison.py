@@ -96,7 +96,7 @@ class Rules:
     coverage: float = COVERAGE
     min_kappa: float | None = None
 
-    def of(self, metrics: Iterable[str]) -> Sequence[Rule]:
+    def for_metrics(self, metrics: Iterable[str]) -> Sequence[Rule]:
         """The rules; without any, one of MAX_DROP for each metric."""
         return self.rules or [Rule(metric=one, max_drop=MAX_DROP) for one in metrics]
 

@@ -232,7 +232,7 @@ class Coverage:
     missing: int = 0
 
     @classmethod
-    def of(cls, experiment: Experiment, tally: Tally | None) -> Self:
+    def from_tally(cls, experiment: Experiment, tally: Tally | None) -> Self:
         """`tally` is that of its run; None if it has none yet."""
         counted = Tally() if tally is None else tally
         known = counted.scored + counted.failed + counted.skipped + counted.pending

@@ -387,8 +387,8 @@ def _compare_metric(
     )
 
 
-def _judges(of: Mapping[ScoreKind, ScoreFigures]) -> list[ScoreKind]:
-    return [kind for kind, one in of.items() if one.numbers and kind.is_judged]
+def _judges(figures: Mapping[ScoreKind, ScoreFigures]) -> list[ScoreKind]:
+    return [kind for kind, one in figures.items() if one.numbers and kind.is_judged]
 
 
 def _with_decided(
@@ -406,8 +406,8 @@ def _with_decided(
     return found
 
 
-def _coverage(traces: int, of: Mapping[ScoreKind, ScoreFigures]) -> ScoreCoverage:
-    every = of.values()
+def _coverage(traces: int, figures: Mapping[ScoreKind, ScoreFigures]) -> ScoreCoverage:
+    every = figures.values()
     return ScoreCoverage(
         scored=sum(one.numbers + one.labels for one in every),
         skipped=sum(one.skipped for one in every),
@@ -418,12 +418,12 @@ def _coverage(traces: int, of: Mapping[ScoreKind, ScoreFigures]) -> ScoreCoverag
 
 def _compare_means(
     kind: ScoreKind,
-    of_a: Mapping[ScoreKind, ScoreFigures],
-    of_b: Mapping[ScoreKind, ScoreFigures],
+    figures_a: Mapping[ScoreKind, ScoreFigures],
+    figures_b: Mapping[ScoreKind, ScoreFigures],
     *,
     are_independent: bool,
 ) -> MeanComparison:
-    found = (of_a.get(kind), of_b.get(kind))
+    found = (figures_a.get(kind), figures_b.get(kind))
     a, b = (one if one is not None and one.numbers else None for one in found)
     difference = None
     if a is not None and b is not None:

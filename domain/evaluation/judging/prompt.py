@@ -160,10 +160,10 @@ def session_fingerprint(
 
 def prompt_hash(rubric: Rubric) -> str:
     """The hash of every text that a judge reads for a rubric, except evidence and boundary."""
-    return _hash(f"{PROTOCOL}\n{_asked(rubric)}")
+    return _hash(f"{PROTOCOL}\n{_shown_prompt(rubric)}")
 
 
-def _asked(rubric: Rubric) -> str:
+def _shown_prompt(rubric: Rubric) -> str:
     """The prompt with placeholders for what differs between traces."""
     shown = rubric.template or "<evidence>"
     fenced = f"evidence {_BOUNDARY_SHOWN}\n{shown}\nend of evidence {_BOUNDARY_SHOWN}"
@@ -194,7 +194,7 @@ def prompt_preview(metric: Metric) -> tuple[Stage, ...]:
         "and counts of calls, failures and repetitions. Secrets are masked. Ids, users, tags, "
         f"instants and costs are left out. The agent's own reasoning is {thoughts}."
     )
-    return (Stage("evidence", taken), Stage("judge", f"{PROTOCOL}\n\n{_asked(rubric)}"))
+    return (Stage("evidence", taken), Stage("judge", f"{PROTOCOL}\n\n{_shown_prompt(rubric)}"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -272,12 +272,12 @@ def trace_hygiene(subject: EvaluatedTrace) -> Outcome:
             len(subject.model_calls),
         ),
     }
-    shares = {name: some / of for name, (some, of) in counts.items() if of}
+    shares = {name: some / total for name, (some, total) in counts.items() if total}
     worst = min(shares, key=lambda name: shares[name])
-    some, of = counts[worst]
+    some, total = counts[worst]
     return Scored(
         sum(shares.values()) / len(shares),
-        f"{worst.replace('_', ' ')}: {some} of {of}",
+        f"{worst.replace('_', ' ')}: {some} of {total}",
         {name: round(share, 4) for name, share in shares.items()},
     )
 

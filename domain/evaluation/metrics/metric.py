@@ -15,7 +15,7 @@ from domain.evaluation.trace_content.messages import decode_json
 from domain.tracing.payloads.payload import JsonText
 
 THRESHOLD: Final = 0.5
-OF_PRECHECK: Final = "rule/[0-9]{1,4}"
+PRECHECK_PATTERN: Final = "rule/[0-9]{1,4}"
 
 
 class Category(StrEnum):
@@ -100,7 +100,7 @@ def rule_fingerprint(metric: Metric) -> str:
 
 def is_rule_fingerprint(fingerprint: str) -> bool:
     """Whether it is a `rule_fingerprint`. Those of custom rules end with a longer digest."""
-    return re.fullmatch(OF_PRECHECK, fingerprint) is not None
+    return re.fullmatch(PRECHECK_PATTERN, fingerprint) is not None
 
 
 class DefinitionKind(StrEnum):

@@ -18,7 +18,7 @@ from domain.evaluation.runs.selection import (
     TraceSelection,
 )
 from domain.ids import MonitorId, ProjectId, RunId
-from domain.tracing.change import UNCHANGED, Unchanged, said
+from domain.tracing.change import UNCHANGED, Unchanged, given_fields
 
 NAME_MAX: Final = 255
 RUN_PREFIX: Final = "[Monitor] "
@@ -95,8 +95,8 @@ class Monitor:
     updated_at: datetime
 
     def __post_init__(self) -> None:
-        of_traces = isinstance(self.selection, TraceSelection)
-        if of_traces is not (self.target_type is TargetType.TRACE):
+        selects_traces = isinstance(self.selection, TraceSelection)
+        if selects_traces is not (self.target_type is TargetType.TRACE):
             raise ValueError(f"a monitor of {self.target_type} with {type(self.selection)}")
         if self.status is MonitorStatus.ACTIVE and self.next_run_at is None:
             raise ValueError("an active monitor that is never due")
@@ -134,7 +134,7 @@ class Monitor:
 
     def changed(self, change: MonitorChange, now: datetime) -> Self:
         """Unchanged if the change is empty. A new schedule counts from now, paused or not."""
-        given = said(change)
+        given = given_fields(change)
         if not given:
             return self
         if "cadence" in given:

@@ -24,7 +24,7 @@ _LEAP_YEAR: Final = 2000
 _MINUTES_OF_DAY: Final = 24 * 60
 _CRON: Final = "cron:"
 # These include every kind of year and every kind of transition between years.
-_YEARS_LOOKED_AT: Final = range(1972, 2001)
+_CHECKED_YEARS: Final = range(1972, 2001)
 _ITEM: Final = re.compile(
     r"(\*|[0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?(?:/([1-9][0-9]{0,2}))?"
 )
@@ -96,7 +96,7 @@ class CronSchedule:
         return self.next_after(max(due, now))
 
     @property
-    def ever_comes(self) -> bool:
+    def can_match(self) -> bool:
         """Whether any day matches. Every date falls on every day of the week at some time."""
         if self.is_either:
             return True
@@ -114,7 +114,7 @@ class CronSchedule:
         return timedelta(minutes=min(gaps, default=_MINUTES_OF_DAY))
 
     def _has_neighbours(self) -> bool:
-        return any(self.matches(one) and self.matches(one + _DAY) for one in _days_looked_at())
+        return any(self.matches(one) and self.matches(one + _DAY) for one in _checked_days())
 
 
 type Schedule = IntervalSchedule | CronSchedule
@@ -130,7 +130,7 @@ def parse_schedule(text: str) -> Schedule:
         known = ", ".join(INTERVALS)
         raise Invalid.semantic("cadence", f"must be one of {known}, or {_CRON} and five fields")
     cron = _cron(text.removeprefix(_CRON).strip(" ").split(" "))
-    if not cron.ever_comes:
+    if not cron.can_match:
         raise Invalid.semantic("cadence", "names a date that never comes")
     if cron.shortest_gap < RUN_GAP_MIN:
         least = int(RUN_GAP_MIN.total_seconds() // 60)
@@ -227,8 +227,8 @@ def _first_of_next_month(day: date) -> date:
     return (day.replace(day=28) + timedelta(days=4)).replace(day=1)
 
 
-def _days_looked_at() -> Iterator[date]:
-    day = date(_YEARS_LOOKED_AT.start, 1, 1)
-    while day.year < _YEARS_LOOKED_AT.stop:
+def _checked_days() -> Iterator[date]:
+    day = date(_CHECKED_YEARS.start, 1, 1)
+    while day.year < _CHECKED_YEARS.stop:
         yield day
         day += _DAY

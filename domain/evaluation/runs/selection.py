@@ -135,10 +135,14 @@ class SessionSelection:
 
 
 def _conditions(
-    selection: TraceSelection | SessionSelection, of: type[TraceFilter] | type[SessionFilter]
+    selection: TraceSelection | SessionSelection,
+    filter_type: type[TraceFilter] | type[SessionFilter],
 ) -> dict[str, Any]:
-    """The values that are set of the fields of `of`; starts are the first instant and the end."""
-    given = {one.name: getattr(selection, one.name) for one in fields(of)}
+    """The values that are set of the fields of `filter_type`.
+
+    Starts are the first instant and the end.
+    """
+    given = {one.name: getattr(selection, one.name) for one in fields(filter_type)}
     after = [selection.date_from, selection.started_after]
     before = [selection.date_to, selection.started_before]
     given["started_after"] = max((one.instant for one in after if one is not None), default=None)
@@ -222,7 +226,7 @@ class Sample:
         """How many it takes at least, if as many match."""
         return max(self.least, sampled_count(1, self.rate))
 
-    def of(self, targets: Iterable[Target]) -> tuple[Target, ...]:
+    def select(self, targets: Iterable[Target]) -> tuple[Target, ...]:
         return sampled(targets, self.rate, self.salt, least=self.least)
 
 
@@ -265,7 +269,7 @@ class TargetCount:
     is_at_least: bool = False
 
     @classmethod
-    def of(cls, found: int, rate: float) -> Self:
+    def from_matches(cls, found: int, rate: float) -> Self:
         """From the number that was found, at most `counted_max` + 1."""
         matches = min(found, counted_max(rate))
         return cls(matches, sampled_count(matches, rate), found > matches)

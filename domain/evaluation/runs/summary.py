@@ -86,14 +86,14 @@ def summarize_run(
 
     `asked` are the names that judges were asked about: a signal may have no score.
     """
-    of_metric: dict[str, list[ScoreGroup]] = {name: [] for name in run.metrics}
-    signals: dict[str, list[ScoreGroup]] = {name: [] for name in asked if name not in of_metric}
+    by_metric: dict[str, list[ScoreGroup]] = {name: [] for name in run.metrics}
+    signals: dict[str, list[ScoreGroup]] = {name: [] for name in asked if name not in by_metric}
     for one in groups:
-        known = of_metric if one.metric in of_metric else signals
+        known = by_metric if one.metric in by_metric else signals
         known.setdefault(one.metric, []).append(one)
     return [
         _metric_summary(name, some, is_signal=name in signals)
-        for name, some in [*of_metric.items(), *sorted(signals.items())]
+        for name, some in [*by_metric.items(), *sorted(signals.items())]
     ]
 
 

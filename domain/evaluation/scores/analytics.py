@@ -235,7 +235,7 @@ def summaries[S: Score](
 def _summary[S: Score](
     name: str,
     scores: Sequence[S],
-    of_name: Sequence[S],
+    named: Sequence[S],
     judge_kind: SeparateKind | None,
     fingerprint_of: Callable[[S], str | None],
 ) -> ScoreSummary:
@@ -253,7 +253,7 @@ def _summary[S: Score](
         judge_kind=kind,
         from_runs=scores[0].is_automated,
         counted=len(values),
-        left_out=len(numeric_scores(of_name)) - len(values),
+        left_out=len(numeric_scores(named)) - len(values),
         passed=passed,
         with_threshold=len(thresholds),
         minimum_threshold=min(thresholds, default=None),
@@ -373,12 +373,12 @@ def history(
     Failed and skipped scores are included without a number. Pending scores are left out. Of each
     name only the scores of the source, or those that `scores_of_source` chooses of this session.
     """
-    of_session = [
+    session_scores = [
         one for one in scores if one.session_id == session_id and (name is None or one.name == name)
     ]
     chosen = [
         one
-        for some in group_by(of_session, lambda one: one.name).values()
+        for some in group_by(session_scores, lambda one: one.name).values()
         for one in scores_of_source(some, source)
     ]
     found = newest_first(

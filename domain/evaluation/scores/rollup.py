@@ -172,22 +172,26 @@ def summaries_of_cells(names: Sequence[NameCells], numbers: NumberCounts) -> lis
     return [_summary(one, numbers) for one in names]
 
 
-def _summary(of: NameCells, numbers: NumberCounts) -> ScoreSummary:
-    figures = _figures(of.compared)
-    thresholds = [one.threshold for one in of.compared if one.threshold is not None]
-    [median] = _percentiles(of.name, of.compared, numbers, MEDIAN)
+def _summary(cells: NameCells, numbers: NumberCounts) -> ScoreSummary:
+    figures = _figures(cells.compared)
+    thresholds = [one.threshold for one in cells.compared if one.threshold is not None]
+    [median] = _percentiles(cells.name, cells.compared, numbers, MEDIAN)
     return ScoreSummary(
-        name=of.name,
+        name=cells.name,
         **figures,
-        minimum=min((one.minimum for one in of.compared if one.minimum is not None), default=None),
-        maximum=max((one.maximum for one in of.compared if one.maximum is not None), default=None),
+        minimum=min(
+            (one.minimum for one in cells.compared if one.minimum is not None), default=None
+        ),
+        maximum=max(
+            (one.maximum for one in cells.compared if one.maximum is not None), default=None
+        ),
         median=median,
-        **_outcomes(of.chosen),
-        latest_at=max(one.latest_at for one in of.chosen),
-        judge_kind=of.judge_kind,
-        from_runs=of.from_runs,
-        counted=_count(of.compared),
-        left_out=_count(of.cells) - _count(of.compared),
+        **_outcomes(cells.chosen),
+        latest_at=max(one.latest_at for one in cells.chosen),
+        judge_kind=cells.judge_kind,
+        from_runs=cells.from_runs,
+        counted=_count(cells.compared),
+        left_out=_count(cells.cells) - _count(cells.compared),
         minimum_threshold=min(thresholds, default=None),
         maximum_threshold=max(thresholds, default=None),
     )

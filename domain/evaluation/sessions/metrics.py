@@ -240,11 +240,11 @@ def _further_metadata(
 ) -> dict[str, Any]:
     """The worst trace (the first of several), the trend, and the confidence interval."""
     trace = max(worst, key=lambda one: worst[one].risk)
-    of_worst = worst[trace]
-    worst_trace = {"trace_id": trace, "signal": of_worst.signal, "risk": rounded(of_worst.risk)}
+    worst_risk = worst[trace]
+    worst_trace = {"trace_id": trace, "signal": worst_risk.signal, "risk": rounded(worst_risk.risk)}
     places = [place for place, one in enumerate(session) if one.trace in worst]
     return {
-        "worst_trace": worst_trace if of_worst.risk > 0 else None,
+        "worst_trace": worst_trace if worst_risk.risk > 0 else None,
         "slope": _slope(places, [1 - one.risk for one in worst.values()]),
         "interval": _interval([one.risk for one in worst.values()], risk_of),
     }

@@ -459,10 +459,10 @@ class _Reader:
         builder.add_content(one, reads_json=reads_json)
         builder.add_calls(one)
         builder.flush()
-        if len(self.found) == start and self.keeps_empty and not self._stands_for_a_result(role):
+        if len(self.found) == start and self.keeps_empty and not self._replaces_tool_result(role):
             self.found.append(builder.message(None))
 
-    def _stands_for_a_result(self, role: str) -> bool:
+    def _replaces_tool_result(self, role: str) -> bool:
         """Whether an empty message is where the result of a tool was.
 
         PandaProbe's SDK takes the results out of the messages of Claude's agent SDK.

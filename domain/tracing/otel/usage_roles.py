@@ -42,14 +42,14 @@ def usage_roles(nodes: Sequence[SpanNode]) -> dict[SpanId, UsageRole]:
             if below is not None and (below == _SEVERAL or below != response):
                 rollups.add(index)
             if uses:
-                below = _united(below, response)
+                below = _combined(below, response)
         elif uses and usage_below[index]:
             rollups.add(index)
         if (parent := parents[index]) is not None:
             if uses or usage_below[index]:
                 usage_below[parent] = True
             if below is not None and kind not in _ACTOR_KINDS:
-                responses_below[parent] = _united(responses_below[parent], below)
+                responses_below[parent] = _combined(responses_below[parent], below)
     roles = {nodes[index].span.id: UsageRole.ROLLUP for index in rollups - duplicates}
     return roles | {nodes[index].span.id: UsageRole.DUPLICATE for index in duplicates}
 
@@ -61,7 +61,7 @@ def _has_usage(node: SpanNode) -> bool:
     )
 
 
-def _united(known: str | None, other: str) -> str:
+def _combined(known: str | None, other: str) -> str:
     return other if known is None or known == other else _SEVERAL
 
 

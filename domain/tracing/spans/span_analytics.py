@@ -45,7 +45,7 @@ class SpanGroupKey(StrEnum):
     MODEL = "model"
     ERROR = "error"
 
-    def of(self, span: Span) -> str | None:
+    def group_of(self, span: Span) -> str | None:
         """The group of a settled span; None if it is left out."""
         return _GROUP_OF[self](span)
 
@@ -214,7 +214,10 @@ def span_cells(traces: Iterable[Trace], query: SpanAnalyticsQuery) -> list[SpanC
     found: dict[tuple[datetime, str], list[Span]] = {}
     for trace in traces:
         for span in trace.spans:
-            if matching.matches(trace, span) and (group := query.group_by.of(span)) is not None:
+            if (
+                matching.matches(trace, span)
+                and (group := query.group_by.group_of(span)) is not None
+            ):
                 found.setdefault((query.bucket(span.started_at), group), []).append(span)
     return [SpanCell(*key, SpanFigures.from_spans(some)) for key, some in found.items()]
 

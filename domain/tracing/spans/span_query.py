@@ -103,11 +103,11 @@ class SpanFilter:
             and _within(elapsed_us(span.started_at, span.ended_at), self.latency_us)
             and _within(_tokens(span), self.tokens)
             and _within(known_cost(span), self.cost)
-            and self.of_trace.matches(trace)
+            and self.trace_filter.matches(trace)
         )
 
     @property
-    def of_trace(self) -> TraceFilter:
+    def trace_filter(self) -> TraceFilter:
         """The conditions on the trace of a span."""
         return TraceFilter(
             environment=self.environment,
@@ -213,7 +213,7 @@ class SpanSummary:
     trace: TraceContext
 
     @classmethod
-    def of(cls, trace: Trace, span: Span) -> Self:
+    def from_span(cls, trace: Trace, span: Span) -> Self:
         """The summary of a settled span of a settled trace."""
         assert span.charge is not None
         return cls(

@@ -82,7 +82,7 @@ class ReadLimits:
     very_large: ByteLimit
 
     @classmethod
-    def of_each(cls, most: int) -> Self:
+    def with_limit(cls, most: int) -> Self:
         return cls(ByteLimit(most), ByteLimit(most))
 
     def limit_of(self, size: int) -> ByteLimit:

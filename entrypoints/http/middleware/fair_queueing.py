@@ -79,7 +79,7 @@ class FairQueue:
                     share,
                     asyncio.Semaphore(share.slots),
                     ByteLimit(share.body_bytes),
-                    ReadLimits.of_each(share.read_bytes),
+                    ReadLimits.with_limit(share.read_bytes),
                 )
             use.tickets += 1
             uses.append(use)

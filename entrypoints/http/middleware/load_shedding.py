@@ -54,7 +54,7 @@ class LoadShedding:
     queue: FairQueue = field(default_factory=FairQueue, init=False)
     work: ByteLimit = field(default_factory=ByteLimit)
     reads: ReadLimits = field(
-        default_factory=lambda: ReadLimits.of_each(READS_MAX_BYTES), init=False
+        default_factory=lambda: ReadLimits.with_limit(READS_MAX_BYTES), init=False
     )
 
     def __post_init__(self) -> None:

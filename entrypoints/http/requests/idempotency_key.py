@@ -36,7 +36,7 @@ class IdempotencyKey:
     request_hash: bytes
     target: str | None = None  # the trace or session in the body
 
-    def of_caller(self, caller: Caller, *, has_text: bool = True) -> IdempotentRequest:
+    def for_caller(self, caller: Caller, *, has_text: bool = True) -> IdempotentRequest:
         """The write of this caller. A key of another credential is another key.
 
         `has_text`: the response may quote what is stored, so that an erasure deletes it.

@@ -59,7 +59,7 @@ def without_unknown_keys(
 
     Raises DecodeError if the text doesn't have the form of the type.
     """
-    match _bare(wire_type):
+    match _unwrapped(wire_type):
         case mi.StructType(fields=fields):
             members = _MEMBERS.decode(text)
             for key in sorted(members.keys() - {one.encode_name for one in fields}):
@@ -87,7 +87,7 @@ def without_unknown_keys(
 
 def loose_structs(wire_type: mi.Type) -> set[str]:
     """The names of the structs inside a type that ignore unknown keys."""
-    match _bare(wire_type):
+    match _unwrapped(wire_type):
         case mi.StructType(cls=cls, fields=fields, forbid_unknown_fields=forbids):
             inner = (loose_structs(one.type) for one in fields)
             return set[str]().union(set() if forbids else {cls.__name__}, *inner)
@@ -100,13 +100,13 @@ def loose_structs(wire_type: mi.Type) -> set[str]:
 
 
 def _has_structs(wire_type: mi.Type) -> bool:
-    bare = _bare(wire_type)
+    bare = _unwrapped(wire_type)
     if isinstance(bare, mi.ListType):
         return _has_structs(bare.item_type)
     return isinstance(bare, mi.StructType)
 
 
-def _bare(wire_type: mi.Type) -> mi.Type:
+def _unwrapped(wire_type: mi.Type) -> mi.Type:
     """The type without annotations, and without null if that leaves one type."""
     while True:
         if isinstance(wire_type, mi.Metadata):

@@ -93,7 +93,7 @@ async def test_too_long_evidence_is_halved_and_sent_again(setup):
     [score] = (await setup.harness.scores_of_run(run)).values()
     assert score.value == "0.8"
     assert metadata(score)["truncated"] == "true"
-    spent = await setup.harness.ports.judging.ledger.of_run(setup.harness.project, run.id)
+    spent = await setup.harness.ports.judging.ledger.run_spending(setup.harness.project, run.id)
     assert (spent.calls, spent.failed) == (2, 1)
     setup.server.reply_with(setup.server.format.too_long)
     run = await setup.run(other, metrics=["task_completion"])

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from adapters.postgres.database.pool import OF_PROJECT, Pool, PoolSettings, open_pool
+from adapters.postgres.database.pool import IN_PROJECT, Pool, PoolSettings, open_pool
 from adapters.postgres.database.table_groups import TableGroup
 from adapters.postgres.database.tenants import VIEWS_OF_SCOPE
 from adapters.postgres.identity.project_purge import PROJECT_TABLES
@@ -218,7 +218,7 @@ async def test_planner_expects_many_rows_where_most_projects_have_one(copied):
     await connection.execute(INSERT_SCORES_OF_SMALL_PROJECTS)
     await connection.execute("ANALYZE trace_scores")
     plan = await connection.fetchval(
-        f"EXPLAIN (FORMAT JSON) SELECT id FROM trace_scores WHERE {OF_PROJECT}", uuid.uuid4()
+        f"EXPLAIN (FORMAT JSON) SELECT id FROM trace_scores WHERE {IN_PROJECT}", uuid.uuid4()
     )
     [expected] = {
         node["Plan Rows"]
@@ -511,7 +511,7 @@ async def test_request_and_migration_of_a_table_and_its_view_do_not_end_each_oth
     migration = SqlMigration(
         id="9998_next",
         description="a column, and the view that shows it",
-        of_group=lambda _: (column, await_unlock(held)),
+        group_scripts=lambda _: (column, await_unlock(held)),
         views_of_group=lambda _: ("CREATE OR REPLACE VIEW visible.traces AS SELECT * FROM traces",),
     )
     async with migrated.acquire() as other, migrated.acquire() as reader:
@@ -564,7 +564,7 @@ async def test_request_waits_behind_a_migration_that_waits_for_a_long_transactio
     migration = SqlMigration(
         id="9998_next",
         description="a column",
-        of_group=lambda _: ("ALTER TABLE traces ADD COLUMN of_next text",),
+        group_scripts=lambda _: ("ALTER TABLE traces ADD COLUMN of_next text",),
     )
     async with migrated.acquire() as long, migrated.acquire() as reader:
         async with long.transaction():

@@ -265,7 +265,7 @@ async def until_waiting(database: Database, query: str) -> None:
 
 
 async def work_once(site: Installation, group: int) -> None:
-    for task in periodic_tasks(await site.use_cases.of_group(group), 15, 1):
+    for task in periodic_tasks(await site.use_cases.for_group(group), 15, 1):
         await task.call()
 
 
@@ -308,7 +308,7 @@ async def test_killed_move_refuses_writes_and_goes_on(
     assert await rows_of(database.owner, "public", projects) == before
     assert await move(database.owner, tenant.organization, 2, waits=AT_ONCE)
     assert await rows_of(database.owner, "group_2", projects) == before
-    assert await site.ports.groups.of_organization(tenant.organization) == Placement(2)
+    assert await site.ports.groups.organization_placement(tenant.organization) == Placement(2)
     await send_trace(site, tenant, "after")
     assert await names_of(site, tenant) == {"before", "after"}
     await site.work("exporting")

@@ -40,33 +40,35 @@ UPDATE {SPANS} SET cost_source = 'client' WHERE project_id = $1 AND cost_source 
 
 @pytest.fixture(scope="module")
 async def priced(seeded: Seeded) -> AsyncIterator[Seeded]:
-    for of in (OURS, UNKNOWN):
-        await seeded.owner.execute(SPREAD, of, TAKEN)
+    for project_id in (OURS, UNKNOWN):
+        await seeded.owner.execute(SPREAD, project_id, TAKEN)
     yield seeded
-    for of in (OURS, UNKNOWN):
-        await seeded.owner.execute(BACK, of)
+    for project_id in (OURS, UNKNOWN):
+        await seeded.owner.execute(BACK, project_id)
 
 
 type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
 
 
-@pytest.mark.parametrize("of", [OURS, UNKNOWN])
-async def test_unpriced_models_use_their_index(priced: Seeded, of: ProjectId) -> None:
-    read: Read = lambda at, of: PostgresModelPrices(at.pool).list_unpriced(of, START)
-    found = await plans(priced, read, of)
+@pytest.mark.parametrize("project_id", [OURS, UNKNOWN])
+async def test_unpriced_models_use_their_index(priced: Seeded, project_id: ProjectId) -> None:
+    read: Read = lambda at, project_id: PostgresModelPrices(at.pool).list_unpriced(
+        project_id, START
+    )
+    found = await plans(priced, read, project_id)
     assert not scanned_whole(found)
     assert read_rows(found)["span_rows"] == 100
     assert {one["Index Name"] for one in found if "Index Name" in one} >= {"spans_unpriced"}
 
 
 @pytest.mark.parametrize("is_dry", [True, False])
-@pytest.mark.parametrize("of", [OURS, UNKNOWN])
+@pytest.mark.parametrize("project_id", [OURS, UNKNOWN])
 async def test_repricing_step_reads_only_its_spans(
-    priced: Seeded, of: ProjectId, is_dry: bool
+    priced: Seeded, project_id: ProjectId, is_dry: bool
 ) -> None:
     repricings = PostgresRepricings(priced.pool, priced.edits)
     period = {"started_after": START, "started_before": START + timedelta(days=365)}
-    asked = a_repricing(of, id=uuid.uuid4(), is_dry=is_dry, **period)
+    asked = a_repricing(project_id, id=uuid.uuid4(), is_dry=is_dry, **period)
     first = await repricings.create(asked)
     priced.statements.clear()
     second = await repricings.step(first, prices().price, NOON, LATER)
@@ -84,15 +86,18 @@ async def test_repricing_step_reads_only_its_spans(
     for other in priced.statements:
         if other.query.lstrip().startswith(("UPDATE", "SELECT")) and other.args:
             assert not scanned_whole(await planned(priced, other)), other.query
-    await priced.pool.execute("DELETE FROM repricings WHERE project_id = $1", of)
+    await priced.pool.execute("DELETE FROM repricings WHERE project_id = $1", project_id)
 
 
 async def test_prices_are_found_by_key(priced: Seeded) -> None:
     at = PostgresModelPrices(priced.pool)
-    for of in (OURS, UNKNOWN):
-        await at.create(a_price(of))
+    for project_id in (OURS, UNKNOWN):
+        await at.create(a_price(project_id))
     priced.statements.clear()
-    assert {of: len(some) for of, some in (await at.for_projects([OURS, UNKNOWN])).items()} == {
+    assert {
+        project_id: len(some)
+        for project_id, some in (await at.for_projects([OURS, UNKNOWN])).items()
+    } == {
         OURS: 1,
         UNKNOWN: 1,
     }

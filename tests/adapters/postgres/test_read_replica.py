@@ -126,7 +126,7 @@ async def test_replica_serves_what_the_main_database_would(on_replica):
     await assert_analytics_match(plane, ours, ALL_TIME, stored)
     found = await read_all(plane, ours)
     assert set(on_replica.taken()) == {SERVED}
-    assert found == await read_all(DataPlane.of(on_replica.on_main), ours)
+    assert found == await read_all(DataPlane.from_ports(on_replica.on_main), ours)
     assert len(found["traces"].hits) == len(found["exported"]) == 3
     assert (await ReplicaHealthCheck(on_replica.replica).check()).detail is None
 
@@ -217,7 +217,7 @@ async def test_read_that_replay_interrupts_is_made_on_the_main_database(on_repli
         raise AssertionError("nothing interrupted it")
 
     async def count_users() -> int:
-        return (await DataPlane.of(on_replica.on_main).analytics.users(ours, ALL)).total
+        return (await DataPlane.from_ports(on_replica.on_main).analytics.users(ours, ALL)).total
 
     async with pair.on_standby() as standby, pair.on_primary() as primary:
         slow = asyncio.create_task(replica.run(read_slowly, count_users))

@@ -19,7 +19,7 @@ import pytest
 
 from adapters import postgres
 from adapters.postgres.database.pool import (
-    OF_PROJECT,
+    IN_PROJECT,
     Connection,
     Engine,
     Pool,
@@ -420,9 +420,9 @@ async def test_statement_that_lost_its_condition_leaks_nothing(pool: Pool, servi
         await plane.evaluation.trace_scores.add(trace_score(theirs, one.id, id=ScoreId(theirs)))
     await within(serving_pool, theirs).execute(INSERT_BUDGET, theirs)
     lost = {
-        name: sql.replace(OF_PROJECT, "$1::uuid IS NOT NULL")
+        name: sql.replace(IN_PROJECT, "$1::uuid IS NOT NULL")
         for name, sql in statements().items()
-        if OF_PROJECT in sql
+        if IN_PROJECT in sql
     }
     states = await pool.fetchval(TABLE_STATES)
     before = await pool.fetchval(f"SELECT {states}")

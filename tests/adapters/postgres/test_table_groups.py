@@ -359,10 +359,10 @@ async def test_group_of_an_organization_is_known_by_it_and_its_projects(
 ):
     for one in tenants:
         project = await project_of(site, one)
-        assert await site.ports.groups.of_project(project) == Placement(one.group)
-    assert await site.ports.groups.of_project(ProjectId(uuid4())) is None
+        assert await site.ports.groups.project_placement(project) == Placement(one.group)
+    assert await site.ports.groups.project_placement(ProjectId(uuid4())) is None
     with pytest.raises(NotFound, match="Organization"):
-        await site.use_cases.of(OrganizationId(uuid4()))
+        await site.use_cases.for_organization(OrganizationId(uuid4()))
 
 
 @ON_PLAIN
@@ -386,7 +386,7 @@ async def test_later_migration_changes_every_group(database: Database):
         id="9998_later",
         description="a column",
         shared=("ALTER TABLE organizations ADD COLUMN later text",),
-        of_group=lambda group: (f"ALTER TABLE alerts ADD COLUMN later_{group.number} text",),
+        group_scripts=lambda group: (f"ALTER TABLE alerts ADD COLUMN later_{group.number} text",),
         views_of_group=lambda group: (
             f"CREATE VIEW {group.visible_schema}.later AS SELECT later_{group.number} FROM alerts",
         ),
@@ -482,7 +482,9 @@ async def test_retention_of_a_group_looks_at_its_projects(
             datetime.now(UTC) - timedelta(days=9),
         )
     expired = [
-        await (await site.use_cases.of(one.organization)).privacy.delete_expired_traces()
+        await (
+            await site.use_cases.for_organization(one.organization)
+        ).privacy.delete_expired_traces()
         for one in tenants
     ]
     assert expired == [1, 1]
@@ -541,7 +543,7 @@ async def test_group_is_added_while_the_service_runs(postgres_url: str, tmp_path
         assert (len(by_group[1]), len(by_group[2])) == (4, 3)
         for _ in range(2):
             await starter.start_new()
-        assert started == [await site.use_cases.of_group(2)]
+        assert started == [await site.use_cases.for_group(2)]
         opened = await site.ports.groups.open(2)
         assert opened is not None
         assert opened.evaluation.judge_limiters is site.ports.evaluation.judge_limiters is not None

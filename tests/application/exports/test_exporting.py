@@ -347,7 +347,7 @@ async def test_imported_scores_belong_to_the_importing_project(here):
     assert await here.do.exporting.import_traces(IMPORTER, [theirs]) == [ImportOutcome.STORED]
     store = here.ports.exporting.archive.store
     assert [score.project_id for score in store.trace_scores.values()] == [OURS]
-    assert store.traces.of(THEIRS) == []
+    assert store.traces.in_project(THEIRS) == []
 
 
 async def test_imported_score_of_span_needs_no_span(here):

@@ -52,15 +52,16 @@ def world(store: MemoryStore) -> World:
     return World(memory_ports(store, prices()))
 
 
-async def stored(world: World, of: ProjectId, count: int = 1, model: str = "ours") -> None:
+async def stored(world: World, project_id: ProjectId, count: int = 1, model: str = "ours") -> None:
     await world.ports.tracing.traces.put(
-        of, trace(*(span(model=model, token_usage=USED, started_at=at(n)) for n in range(count)))
+        project_id,
+        trace(*(span(model=model, token_usage=USED, started_at=at(n)) for n in range(count))),
     )
 
 
-async def started(world: World, of: ProjectId, **said: object) -> uuid.UUID:
+async def started(world: World, project_id: ProjectId, **said: object) -> uuid.UUID:
     order = RepricingRequest(**{"is_dry": False} | said)
-    return (await world.do.pricing.start_repricing(of, world.new_id(), order)).id
+    return (await world.do.pricing.start_repricing(project_id, world.new_id(), order)).id
 
 
 async def test_reprices_with_present_prices(world: World) -> None:
@@ -84,8 +85,8 @@ async def test_call_is_bounded_so_that_other_projects_have_their_turn(world: Wor
     world.forward(seconds=1)
     turns += [await world.do.pricing.reprice_spans() for _ in range(3)]
     assert turns == [STEPS_MAX, 1, 1, 0]
-    for of, one in ((OURS, large), (THEIRS, small)):
-        found = await world.do.pricing.repricings.get(of, one)
+    for project_id, one in ((OURS, large), (THEIRS, small)):
+        found = await world.do.pricing.repricings.get(project_id, one)
         assert found.status is RepricingStatus.COMPLETED
     with pytest.raises(NotFound):
         await world.do.pricing.repricings.get(THEIRS, large)

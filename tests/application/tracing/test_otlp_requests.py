@@ -37,8 +37,8 @@ def trace(number: int) -> TraceId:
     return TraceId(uuid.UUID(int=number))
 
 
-def fragment(of: int, span: int = 1) -> SentFragment:
-    return SentFragment(trace(of), SentSpan(span_id=f"{span:016x}", start_ns=1))
+def fragment(index: int, span: int = 1) -> SentFragment:
+    return SentFragment(trace(index), SentSpan(span_id=f"{span:016x}", start_ns=1))
 
 
 def request_of(*fragments: SentFragment, ignored: int = 0, rejected: int = 0) -> DecodedRequest:
@@ -56,7 +56,7 @@ async def test_fragments_of_a_trace_are_put_together_in_order():
     sent = [fragment(1, 1), fragment(2, 2), fragment(1, 3)]
     outcome = await StoreOtlpRequest(store)(PROJECT, request_of(*sent, ignored=4))
     assert (outcome.stored, outcome.ignored, outcome.rejected) == (3, 4, 0)
-    assert [(project, of) for project, of, _ in store.puts] == [
+    assert [(project, index) for project, index, _ in store.puts] == [
         (PROJECT, trace(1)),
         (PROJECT, trace(2)),
     ]
@@ -138,5 +138,5 @@ def test_requests_that_are_refused_within_an_hour_are_one_rejection():
     times = [NOON, NOON + hour - timedelta.resolution, NOON + hour]
     record = RecordRejections(MemoryRejections(store), iter(times).__next__, uuid.uuid4)
     for _ in times:
-        record.of_rate_limit(PROJECT, "too many")
+        record.record_rate_limit(PROJECT, "too many")
     assert [one.rejection.count for one in store.rejections.values()] == [2, 1]

@@ -177,7 +177,7 @@ class Plan:
     days: int
 
     @classmethod
-    def of(cls, wanted: int) -> "Plan":
+    def for_traces(cls, wanted: int) -> "Plan":
         if wanted <= SMALL:
             traces = max(BATCH, round(wanted / SMALL_COPIES / SEGMENT_TRACES) * SEGMENT_TRACES)
             return cls(traces, SMALL_COPIES, traces, DAYS // SMALL_COPIES)
@@ -205,7 +205,7 @@ class Plan:
 
 async def fill(owner_url: str, project: ProjectId, wanted: int, until: datetime) -> None:
     """Stores about `wanted` traces of the 30 days before `until`, and indexes their words."""
-    plan = Plan.of(wanted)
+    plan = Plan.for_traces(wanted)
     async with open_pool(DB, PoolSettings(url=owner_url, statement_timeout_ms=3_600_000)) as pool:
         await _write(pool, project, plan.originals(wanted, until - DAYS * DAY))
     connections = [await asyncpg.connect(owner_url) for _ in range(CONNECTIONS)]

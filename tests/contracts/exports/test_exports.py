@@ -51,10 +51,10 @@ async def exports(adapter: Pool | None) -> AsyncIterator[Exports]:
     await within(adapter, ALL_TENANTS).execute("DELETE FROM exports")
 
 
-def an_export(of: ProjectId, **overrides: Any) -> Export:
+def an_export(project_id: ProjectId, **overrides: Any) -> Export:
     known: dict[str, Any] = {
         "id": uuid.uuid4(),
-        "project_id": of,
+        "project_id": project_id,
         "format": FileFormat.CSV,
         "created_at": NOON,
         "due_at": NOON,
@@ -63,8 +63,8 @@ def an_export(of: ProjectId, **overrides: Any) -> Export:
     return Export(**known | overrides)
 
 
-async def claim_new(exports: Exports, of: ProjectId, **overrides: Any) -> Export:
-    await exports.create(an_export(of, **overrides))
+async def claim_new(exports: Exports, project_id: ProjectId, **overrides: Any) -> Export:
+    await exports.create(an_export(project_id, **overrides))
     found = await exports.claim(NOON, NOON + MINUTE)
     assert found is not None
     return found

@@ -60,13 +60,13 @@ ASC, DESC = SortOrder.ASC, SortOrder.DESC
 
 async def read(
     plane: DataPlane,
-    of: ProjectId,
+    project_id: ProjectId,
     sort: TraceSort = TraceSort.STARTED_AT,
     order: SortOrder = ASC,
     **conditions: Any,
 ) -> list[TraceWithScores]:
     archive = plane.exporting.archive
-    async with archive.read(of, TraceFilter(**conditions), sort, order, []) as batches:
+    async with archive.read(project_id, TraceFilter(**conditions), sort, order, []) as batches:
         found: list[TraceWithScores] = []
         async for batch in batches:
             assert 0 < len(batch) <= BATCH_TRACES_MAX
@@ -74,10 +74,10 @@ async def read(
         return found
 
 
-def a_score(of: ProjectId, on: TraceId, **overrides: Any) -> TraceScore:
+def a_score(project_id: ProjectId, on: TraceId, **overrides: Any) -> TraceScore:
     known: dict[str, Any] = {
         "id": ScoreId(uuid.uuid4()),
-        "project_id": of,
+        "project_id": project_id,
         "trace_id": on,
         "name": "quality",
         "outcome": ScoreOutcome.SCORED,
@@ -286,11 +286,11 @@ async def test_trace_that_is_too_large_is_named(plane):
 
 
 async def read_without_large(
-    plane: DataPlane, of: ProjectId, **conditions: Any
+    plane: DataPlane, project_id: ProjectId, **conditions: Any
 ) -> tuple[list[TraceWithScores], list[TraceId]]:
     """The traces that are read, and the ids of those that are left out."""
     left_out: list[TraceId] = []
-    wanted = (of, TraceFilter(**conditions), TraceSort.STARTED_AT, ASC, left_out)
+    wanted = (project_id, TraceFilter(**conditions), TraceSort.STARTED_AT, ASC, left_out)
     async with plane.exporting.archive.read(*wanted) as batches:
         return [one async for batch in batches for one in batch], left_out
 

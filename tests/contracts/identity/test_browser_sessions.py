@@ -91,8 +91,8 @@ async def test_sessions_of_a_user_are_listed_newest_first(identity: Identity) ->
     ours = [a_session(user_id=ada.id, created_at=NOON + n * MINUTE) for n in range(3)]
     for session in (*ours, a_session(user_id=bob.id)):
         await identity.browser_sessions.start(session, [])
-    assert await identity.browser_sessions.of_user(ada.id) == ours[::-1]
-    assert await identity.browser_sessions.of_user(UserId(uuid.uuid4())) == []
+    assert await identity.browser_sessions.by_user(ada.id) == ours[::-1]
+    assert await identity.browser_sessions.by_user(UserId(uuid.uuid4())) == []
 
 
 async def test_end_requires_the_holder(identity: Identity) -> None:
@@ -124,9 +124,9 @@ async def test_one_session_too_many_ends_the_one_that_was_used_longest_ago(
     await identity.browser_sessions.mark_used(started[0].id, NOON + timedelta(days=1))
     last = a_session(user_id=ada.id, created_at=NOON + timedelta(days=1))
     await identity.browser_sessions.start(last, [])
-    kept = {one.id for one in await identity.browser_sessions.of_user(ada.id)}
+    kept = {one.id for one in await identity.browser_sessions.by_user(ada.id)}
     assert kept == {one.id for one in (*started, last)} - {started[1].id}
-    assert await identity.browser_sessions.of_user(bob.id) == [others]
+    assert await identity.browser_sessions.by_user(bob.id) == [others]
 
 
 async def test_ended_sessions_are_purged(identity: Identity) -> None:

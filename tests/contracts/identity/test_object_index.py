@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from application.identity.ports import ObjectIndex
-from domain.identity.found_object import FOUND_MAX, FoundObject, ObjectKind, sought_uuid
+from domain.identity.found_object import FOUND_MAX, FoundObject, ObjectKind, uuid_or_none
 from domain.ids import ProjectId
 from tests.support.builders.values import span, trace
 from tests.support.clients.scored_project import (
@@ -96,5 +96,5 @@ async def test_a_session_may_have_a_uuid_as_its_id(world, objects):
 @pytest.mark.parametrize("text", ["", "a", "{%s}", "urn:uuid:%s", " %s", "%s\n"])
 def test_only_plain_uuids_are_uuids(text):
     id_ = uuid.uuid4()
-    assert sought_uuid(text % id_ if "%" in text else text) is None
-    assert sought_uuid(str(id_)) == sought_uuid(id_.hex) == id_
+    assert uuid_or_none(text % id_ if "%" in text else text) is None
+    assert uuid_or_none(str(id_)) == uuid_or_none(id_.hex) == id_

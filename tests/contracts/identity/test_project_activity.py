@@ -29,8 +29,8 @@ def activities(world: World) -> ProjectActivities:
     return world.ports.identity.activities
 
 
-async def read_one(activities: ProjectActivities, of: ProjectId) -> ProjectActivity:
-    return (await activities.read([of], PERIOD))[of]
+async def read_one(activities: ProjectActivities, project_id: ProjectId) -> ProjectActivity:
+    return (await activities.read([project_id], PERIOD))[project_id]
 
 
 async def test_a_period_is_whole_hours_up_to_the_end_of_the_current_one():

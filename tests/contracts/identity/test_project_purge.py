@@ -67,7 +67,7 @@ class PurgeFixture:
 
     @property
     def plane(self) -> DataPlane:
-        return DataPlane.of(self.world.ports)
+        return DataPlane.from_ports(self.world.ports)
 
     @property
     def memory_tables(self) -> list[dict[tuple[ProjectId, Any], Any]]:
@@ -219,9 +219,9 @@ async def assert_no_scores_readable(fixture: PurgeFixture, project: ProjectId) -
         for matching in (ScoreFilter(), ScoreFilter(name="m"), ScoreFilter(run_id=RUNS[0])):
             page = await scores.page(project, matching, ALL)
             assert (list(page.items), page.total, page.end) == ([], 0, None)
-        assert list(await scores.of_run(project, RUNS[0])) == []
+        assert list(await scores.by_run(project, RUNS[0])) == []
     assert list(await ports.trace_scores.latest(project, one.id)) == []
-    assert list(await ports.session_scores.of_session(project, "s0")) == []
+    assert list(await ports.session_scores.by_session(project, "s0")) == []
     for one in await figures(ports.score_analytics, project, ALWAYS, 3):
         if isinstance(one, Histogram):
             assert one == Histogram(bins=[], scored=0, skipped=0, failed=0, pending=0)

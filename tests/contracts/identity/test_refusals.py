@@ -45,19 +45,19 @@ async def test_counts_add_up_newest_hours_first(refusals: Refusals) -> None:
     later = a_refusal(ours, hour=HOUR + timedelta(hours=1))
     await refusals.add({often: 2, rare: 1, a_refusal(an_organization()): 9})
     await refusals.add({often: 3, later: 1})
-    assert await refusals.of(ours, 10) == [
+    assert await refusals.latest(ours, 10) == [
         CountedRefusal(later, 1),
         CountedRefusal(often, 5),
         CountedRefusal(rare, 1),
     ]
-    assert await refusals.of(ours, 1) == [CountedRefusal(later, 1)]
+    assert await refusals.latest(ours, 1) == [CountedRefusal(later, 1)]
 
 
 async def test_refusals_without_an_organization_are_counted(refusals: Refusals) -> None:
     unknown = a_refusal(None, status=401, address=str(uuid.uuid4()))
     await refusals.add({unknown: 1})
     await refusals.add({unknown: 1})
-    assert CountedRefusal(unknown, 2) in await refusals.of(None, 1_000)
+    assert CountedRefusal(unknown, 2) in await refusals.latest(None, 1_000)
 
 
 async def test_client_with_many_addresses_fills_nothing(refusals: Refusals) -> None:
@@ -67,11 +67,11 @@ async def test_client_with_many_addresses_fills_nothing(refusals: Refusals) -> N
     }
     await refusals.add(many)
     await refusals.add({a_refusal(ours, address="2001:db8:1::"): 7})
-    found = await refusals.of(ours, 1_000)
+    found = await refusals.latest(ours, 1_000)
     assert len(found) == REFUSALS_PER_HOUR_MAX + 1
     assert found[0] == CountedRefusal(a_refusal(ours, address=""), extra + 7)
     await refusals.add({a_refusal(ours, hour=HOUR + timedelta(hours=1)): 1})  # it has room again
-    assert (await refusals.of(ours, 1))[0].refusal.address == "192.0.2.1"
+    assert (await refusals.latest(ours, 1))[0].refusal.address == "192.0.2.1"
 
 
 async def test_old_refusals_are_deleted(refusals: Refusals) -> None:
@@ -79,7 +79,7 @@ async def test_old_refusals_are_deleted(refusals: Refusals) -> None:
     await refusals.add({a_refusal(ours): 1})
     later = a_refusal(ours, hour=HOUR + REFUSALS_RETENTION + timedelta(hours=1))
     await refusals.add({later: 1})
-    assert await refusals.of(ours, 10) == [CountedRefusal(later, 1)]
+    assert await refusals.latest(ours, 10) == [CountedRefusal(later, 1)]
 
 
 async def test_log_counts_and_writes_at_its_end() -> None:
@@ -87,7 +87,7 @@ async def test_log_counts_and_writes_at_its_end() -> None:
     async with RefusalBuffer.flushing_to(stored) as log:
         for _ in range(3):
             log.record(a_refusal(ours))
-    assert await stored.of(ours, 10) == [CountedRefusal(a_refusal(ours), 3)]
+    assert await stored.latest(ours, 10) == [CountedRefusal(a_refusal(ours), 3)]
 
 
 async def test_log_is_bounded() -> None:
@@ -96,7 +96,9 @@ async def test_log_is_bounded() -> None:
         for n in range(BUFFERED_REFUSALS_MAX + 500):
             log.record(a_refusal(ours, address=str(n)))
         assert len(log._pending) == BUFFERED_REFUSALS_MAX + 1
-    assert sum(one.count for one in await stored.of(ours, 10_000)) == BUFFERED_REFUSALS_MAX + 500
+    assert (
+        sum(one.count for one in await stored.latest(ours, 10_000)) == BUFFERED_REFUSALS_MAX + 500
+    )
 
 
 async def test_log_keeps_what_could_not_be_written() -> None:
@@ -116,4 +118,4 @@ async def test_log_keeps_what_could_not_be_written() -> None:
         await log._flush()
         assert log._pending == Counter({a_refusal(ours): 1})
         stored.is_down = False
-    assert await stored.of(ours, 10) == [CountedRefusal(a_refusal(ours), 1)]
+    assert await stored.latest(ours, 10) == [CountedRefusal(a_refusal(ours), 1)]

@@ -57,8 +57,8 @@ def ours() -> ProjectId:
     return data_plane.project()
 
 
-async def charges(pricing: Pricing, of: ProjectId, sent: Trace) -> list[SpanCost | None]:
-    return [one.charge for one in (await pricing.traces.get(of, sent.id)).spans]
+async def charges(pricing: Pricing, project_id: ProjectId, sent: Trace) -> list[SpanCost | None]:
+    return [one.charge for one in (await pricing.traces.get(project_id, sent.id)).spans]
 
 
 # --- repriced spans --------------------------------------------------------------------------
@@ -206,8 +206,8 @@ async def test_cached_tokens_are_repriced_at_their_own_rates(pricing, ours):
 
 async def test_another_project_is_not_repriced(pricing, ours):
     theirs, sent = data_plane.project(), trace(span_using("gpt-4o"))
-    for of in (ours, theirs):
-        await pricing.traces.put(of, sent)
+    for project_id in (ours, theirs):
+        await pricing.traces.put(project_id, sent)
     await pricing.reprice(ours, doubled)
     assert await charges(pricing, theirs, sent) == [table_cost("2.5")]
 
@@ -223,22 +223,22 @@ async def test_equal_price_keeps_its_version(pricing, ours):
 # --- totals ----------------------------------------------------------------------------------
 
 
-async def assert_totals_match(pricing: Pricing, of: ProjectId, ids: Sequence[Any]) -> None:
+async def assert_totals_match(pricing: Pricing, project_id: ProjectId, ids: Sequence[Any]) -> None:
     """Asserts that lists, sessions and analytics match the spans."""
-    whole = [await pricing.traces.get(of, one) for one in ids]
-    listed = await data_plane.traces_page(pricing, of)
+    whole = [await pricing.traces.get(project_id, one) for one in ids]
+    listed = await data_plane.traces_page(pricing, project_id)
     assert {one.id: one.totals for one in listed.items} == {
         one.id: Totals.from_spans(one.spans) for one in whole
     }
     shown = await pricing.sessions.summaries(
-        of, SessionFilter(), SessionSort.RECENT, SortOrder.DESC, ALL
+        project_id, SessionFilter(), SessionSort.RECENT, SortOrder.DESC, ALL
     )
     for session in shown.items:
         spans = [s for one in whole if one.session_id == session.id for s in one.spans]
         assert session.totals == Totals.from_spans(spans)
     spans = [span for one in whole for span in one.spans]
     for by in (Granularity.HOUR, Granularity.WEEK):
-        assert list(await pricing.analytics.usage(of, ALL_TIME, by)) == usage_buckets(
+        assert list(await pricing.analytics.usage(project_id, ALL_TIME, by)) == usage_buckets(
             spans, ALL_TIME, by
         )
 
@@ -316,12 +316,12 @@ async def test_cost_that_a_client_sent_meanwhile_is_never_changed(pool, ours):
 # --- leases ----------------------------------------------------------------------------------
 
 
-async def put_many_spans(pricing: Pricing, of: ProjectId) -> int:
+async def put_many_spans(pricing: Pricing, project_id: ProjectId) -> int:
     """Stores spans for more than two steps, many of them at one instant, and counts them."""
     count = 2 * REPRICED_SPANS_BATCH + 1
     spans = [span_using("gpt-4o", n // 100) for n in range(count)]
     for first in range(0, count, 100):
-        await pricing.traces.put(of, trace(*spans[first : first + 100]))
+        await pricing.traces.put(project_id, trace(*spans[first : first + 100]))
     return count
 
 
@@ -354,11 +354,13 @@ async def test_concurrent_steps_run_once(pricing, ours):
     assert stored.found.total.spans == REPRICED_SPANS_BATCH
 
 
-async def claim_of_project(pricing: Pricing, of: ProjectId, now: datetime) -> Repricing | None:
+async def claim_of_project(
+    pricing: Pricing, project_id: ProjectId, now: datetime
+) -> Repricing | None:
     """Claims until the repricing is of this project; other tests leave some in other projects."""
     while True:
         found = await pricing.repricings.claim(now, now + REPRICING_LEASE)
-        if found is None or found.project_id == of:
+        if found is None or found.project_id == project_id:
             return found
 
 

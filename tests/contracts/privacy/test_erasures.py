@@ -80,8 +80,10 @@ class ErasureFixture:
         self.entries.append(audit_entry(over))
         return self.entries[-1]
 
-    async def request(self, of: ProjectId, owner: DataSubject = GRACE, **overrides: Any) -> Erasure:
-        erasure = an_erasure(of, owner, **overrides)
+    async def request(
+        self, project_id: ProjectId, owner: DataSubject = GRACE, **overrides: Any
+    ) -> Erasure:
+        erasure = an_erasure(project_id, owner, **overrides)
         entry = audit_entry(erasure, AuditAction.ERASURE_REQUESTED)
         await self.port.begin(erasure, owner, entry)
         return erasure
@@ -90,8 +92,8 @@ class ErasureFixture:
         now = datetime.now(UTC) if now is None else now
         return await self.port.advance(erasure.project_id, erasure.id, now, self.add_entry)
 
-    async def erase(self, of: ProjectId, owner: DataSubject = GRACE) -> Erasure:
-        return await self.finish(await self.request(of, owner))
+    async def erase(self, project_id: ProjectId, owner: DataSubject = GRACE) -> Erasure:
+        return await self.finish(await self.request(project_id, owner))
 
     async def finish(self, known: Erasure) -> Erasure:
         for _ in range(STEPS_MAX):
@@ -106,7 +108,7 @@ class ErasureFixture:
 
 @pytest.fixture
 def fixture(world: World) -> ErasureFixture:
-    return ErasureFixture(DataPlane.of(world.ports), world, [])
+    return ErasureFixture(DataPlane.from_ports(world.ports), world, [])
 
 
 # --- what is erased ----------------------------------------------------------------------------
@@ -142,7 +144,7 @@ async def test_erases_everything_of_a_user_and_nothing_else(fixture):
     assert kept.trace_id == others[1].id
     # Scores of a session that lost a trace are about that trace too, so they are erased.
     scores = plane.evaluation.session_scores
-    assert [len(await scores.of_session(ours, one)) for one in "st"] == [0, 1]
+    assert [len(await scores.by_session(ours, one)) for one in "st"] == [0, 1]
     assert await verdicts.find(ours, KEY, NOON) is None
     assert await fixture.found(erasure, GRACE) == ({}, 0)
 
@@ -202,16 +204,16 @@ async def test_erases_evaluations_of_session_that_wait_for_their_trace(fixture):
     waiting, quoted = plane.evaluation.waiting_evaluations, DataSubject(TALK.kind, 'a "talk" é')
     late, about = a_trace(session_id="s"), {"value": "no \0 good", "reason": TALK.id}
     sent = [of_trace(late.id, session_id=one, **about) for one in ("t", TALK.id, quoted.id)]
-    for of in (ours, theirs):
-        await waiting.add(of, sent, NOON)
+    for project_id in (ours, theirs):
+        await waiting.add(project_id, sent, NOON)
     for owner in (TALK, quoted):
         erasure = await fixture.request(ours, owner)
         assert await fixture.found(erasure, owner) == ({"waiting_evaluations": 1}, 0)
         assert (await fixture.step(erasure)).rows == {"waiting_evaluations": 1}
         assert await fixture.found(erasure, owner) == ({}, 0)
-    for of, left in ((ours, ["t"]), (theirs, ["t", TALK.id, quoted.id])):
-        await plane.traces.put(of, late)
-        due = [one for one in await waiting.list_due() if one.project == of]
+    for project_id, left in ((ours, ["t"]), (theirs, ["t", TALK.id, quoted.id])):
+        await plane.traces.put(project_id, late)
+        due = [one for one in await waiting.list_due() if one.project == project_id]
         assert {one.received.evaluation.session_id for one in due} == {*left}
         await waiting.delete(due)
 
@@ -236,8 +238,8 @@ async def test_erasure_without_data_is_removed_at_once(fixture):
 
 async def test_another_project_keeps_its_data(fixture):
     ours, theirs, one = project(), project(), a_trace()
-    for of in (ours, theirs):
-        await fill(fixture.plane, of, one)
+    for project_id in (ours, theirs):
+        await fill(fixture.plane, project_id, one)
     await fixture.erase(ours)
     assert [kept.id for kept in await stored_traces(fixture.plane, theirs)] == [one.id]
     await fixture.plane.traces.put(theirs, one)
@@ -312,7 +314,7 @@ async def test_unfinished_erasures_come_oldest_first(fixture):
     ours, long_ago = project(), NOON - timedelta(days=9_000)
     later = await fixture.request(ours, requested_at=long_ago + timedelta(seconds=1))
     sooner = await fixture.request(ours, requested_at=long_ago)
-    found = [id_ for of, id_ in await fixture.port.list_unfinished() if of == ours]
+    found = [id_ for project_id, id_ in await fixture.port.list_unfinished() if project_id == ours]
     assert found == [sooner.id, later.id]
     for one in (sooner, later):
         await fixture.step(one)
@@ -395,8 +397,8 @@ async def test_links_to_what_was_erased_are_found(fixture, adapter):
     erased, other = a_trace(), a_trace(user_id=ADA.id)
     await fill(fixture.plane, ours.project.id, erased, other)
     erasure = await fixture.erase(ours.project.id)
-    for of in (erased, erased, other):
-        link = a_link(ours, of.id)
+    for project_id in (erased, erased, other):
+        link = a_link(ours, project_id.id)
         if adapter is None:
             fixture.plane.traces.store.trace_links[link.id] = link
         else:
@@ -480,9 +482,13 @@ async def test_erasures_of_removed_project_are_not_found(fixture):
 DONE = StoredResponse(201, b'{"reason":"grace said so"}')
 
 
-def a_write(of: ProjectId, target: str | None = None) -> IdempotentRequest:
+def a_write(project_id: ProjectId, target: str | None = None) -> IdempotentRequest:
     return IdempotentRequest(
-        project=of, operation="POST /x", key=str(uuid.uuid4()), request_hash=b"h", target=target
+        project=project_id,
+        operation="POST /x",
+        key=str(uuid.uuid4()),
+        request_hash=b"h",
+        target=target,
     )
 
 
@@ -502,9 +508,9 @@ async def begin_write_at(
 
 
 async def locked_write(
-    fixture: ErasureFixture, of: ProjectId, target: str | None = None
+    fixture: ErasureFixture, project_id: ProjectId, target: str | None = None
 ) -> tuple[IdempotentRequest, IdempotencyLock]:
-    one = a_write(of, target)
+    one = a_write(project_id, target)
     found = await fixture.world.ports.idempotency.begin(
         one, uuid.uuid4(), NOON, NOON + timedelta(hours=24)
     )
@@ -513,9 +519,9 @@ async def locked_write(
 
 
 async def answered_write(
-    fixture: ErasureFixture, of: ProjectId, target: str | None = None
+    fixture: ErasureFixture, project_id: ProjectId, target: str | None = None
 ) -> tuple[IdempotentRequest, IdempotencyLock]:
-    one, lock = await locked_write(fixture, of, target)
+    one, lock = await locked_write(fixture, project_id, target)
     await fixture.world.ports.idempotency.complete(one, lock, DONE)
     return one, lock
 

@@ -32,7 +32,7 @@ STEP_MAX = 1_000  # traces per step
 
 @pytest.fixture
 def plane(world: World) -> DataPlane:
-    return DataPlane.of(world.ports)
+    return DataPlane.from_ports(world.ports)
 
 
 async def project_keeping_days(world: World, days: int | None) -> ProjectId:
@@ -130,7 +130,7 @@ async def test_another_project_keeps_its_traces(world, plane):
     assert await plane.privacy.expired.delete(ours, datetime.now(UTC) + KEPT) == 1
     assert len(await assert_summaries_match(plane, theirs)) == 1
     assert len(await plane.evaluation.trace_scores.latest(theirs, one.id)) == 1
-    assert len(await plane.evaluation.session_scores.of_session(theirs, "s")) == 1
+    assert len(await plane.evaluation.session_scores.by_session(theirs, "s")) == 1
 
 
 async def test_scores_are_deleted_with_trace_and_last_of_session(world, plane):
@@ -144,7 +144,7 @@ async def test_scores_are_deleted_with_trace_and_last_of_session(world, plane):
         await scores.session_scores.add(session_score(ours, session))
     assert await plane.privacy.expired.delete(ours, middle + KEPT) == 2
     assert [len(await scores.trace_scores.latest(ours, one.id)) for one in (old, young)] == [0, 1]
-    assert [len(await scores.session_scores.of_session(ours, one)) for one in "st"] == [1, 0]
+    assert [len(await scores.session_scores.by_session(ours, one)) for one in "st"] == [1, 0]
 
 
 async def test_expired_traces_are_deleted_in_steps_oldest_first(world, plane):
@@ -195,7 +195,7 @@ async def test_old_scores_of_sessions_that_lost_their_traces_are_deleted(world, 
     await plane.traces.delete(ours, [deleted.id])
     await plane.traces.change(ours, moved.id, TraceChange(session_id="elsewhere"))
     assert await delete_orphaned(plane, ours, now) == 2
-    left = [await scores.of_session(ours, one) for one in "stu"]
+    left = [await scores.by_session(ours, one) for one in "stu"]
     assert [[one.created_at for one in some] for some in left] == [
         [NOON],
         [NOON],
@@ -242,7 +242,7 @@ async def test_scores_of_sessions_stay_as_long_as_the_project_keeps_traces(world
     await plane.traces.delete(ours, [gone.id])
     assert ours not in await plane.privacy.expired.projects_with_old_session_scores(now, None)
     assert await plane.privacy.expired.delete_session_scores(ours, now, "") == (0, None)
-    assert len(await plane.evaluation.session_scores.of_session(ours, "s")) == 1
+    assert len(await plane.evaluation.session_scores.by_session(ours, "s")) == 1
 
 
 async def test_many_sessions_are_looked_at_in_steps(world, plane):

@@ -93,9 +93,9 @@ async def test_links_are_found_by_digest_and_listed_by_trace(world, links):
         await links.add(link, audit=an_entry(ours))
         assert await links.by_digest(link.digest) == link
     project = ours.project.id
-    assert list(await links.of_trace(project, one)) == [made[2], made[0], made[1]]
-    assert list(await links.of_trace(project, other)) == elsewhere
-    assert list(await links.of_trace(theirs.project.id, one)) == []
+    assert list(await links.by_trace(project, one)) == [made[2], made[0], made[1]]
+    assert list(await links.by_trace(project, other)) == elsewhere
+    assert list(await links.by_trace(theirs.project.id, one)) == []
     assert await links.by_digest(bytes(32)) is None
     actions = [entry.action for entry in await world.log(ours.organization.id)]
     assert actions.count(AuditAction.TRACE_LINK_CREATED) == 4
@@ -152,7 +152,7 @@ async def test_a_link_ends_with_its_trace(world, links):
     assert await traces.delete(project, [one]) == 1
     await traces.put(project, trace(id=one))
     assert await links.by_digest(gone.digest) is None
-    assert list(await links.of_trace(project, one)) == []
+    assert list(await links.by_trace(project, one)) == []
     assert await links.by_digest(kept.digest) == kept
 
 

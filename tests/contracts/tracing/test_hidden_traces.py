@@ -104,31 +104,31 @@ def traces_of(owner: DataSubject | None, count: int = 12) -> list[Trace]:
     ]
 
 
-async def put_with_scores(plane: DataPlane, of: ProjectId, sent: list[Trace]) -> None:
+async def put_with_scores(plane: DataPlane, project_id: ProjectId, sent: list[Trace]) -> None:
     """Stores traces, with scores of each trace, of its spans, and of each session."""
-    await fill(plane, of, *sent)
+    await fill(plane, project_id, *sent)
     for n, one in enumerate(sent):
         for source, name in ((AUTOMATED, "m"), (AUTOMATED, "n")):
             score = trace_score(
-                of, one.id, name=name, source=source, run_id=RUNS[0], created_at=at(n),
+                project_id, one.id, name=name, source=source, run_id=RUNS[0], created_at=at(n),
                 value=str(n % 5 / 4), id=uuid.uuid5(one.id, name),
             )  # fmt: skip
             await plane.evaluation.trace_scores.add(score)
         for step in one.spans:
             score = trace_score(
-                of, one.id, span_id=step.id, value=str(n % 5 / 4), created_at=at(n),
+                project_id, one.id, span_id=step.id, value=str(n % 5 / 4), created_at=at(n),
                 id=uuid.uuid5(one.id, "span"),
             )  # fmt: skip
             await plane.evaluation.trace_scores.add(score)
     for n, session in enumerate(sorted({one.session_id or "" for one in sent})):
         score_id = uuid.uuid5(sent[0].id, session)
-        about = session_score(of, session, created_at=at(n), run_id=RUNS[0], id=score_id)
+        about = session_score(project_id, session, created_at=at(n), run_id=RUNS[0], id=score_id)
         await plane.evaluation.session_scores.add(about)
 
 
 @pytest.fixture
 def fixture(world: World) -> ErasureFixture:
-    return ErasureFixture(DataPlane.of(world.ports), world, [])
+    return ErasureFixture(DataPlane.from_ports(world.ports), world, [])
 
 
 # --- reads -------------------------------------------------------------------------------------
@@ -136,21 +136,21 @@ def fixture(world: World) -> ErasureFixture:
 type Read = Callable[[DataPlane, ProjectId], Awaitable[Any]]
 
 
-async def _lists(plane: DataPlane, of: ProjectId) -> Any:
+async def _lists(plane: DataPlane, project_id: ProjectId) -> Any:
     found = []
     orders = crossed(list(TraceSort), list(SortOrder))
     for conditions, (sort, order) in crossed(CONDITIONS, orders):
         matching = TraceFilter(**conditions)
 
         async def page(window: PageRequest) -> Any:
-            return await plane.traces.summaries(of, matching, sort, order, window)  # noqa: B023 - asked at once
+            return await plane.traces.summaries(project_id, matching, sort, order, window)  # noqa: B023 - asked at once
 
         found.append(await read_all_pages(page, 5))
         found.append(await page(PageRequest(limit=3, offset=2)))
     return found
 
 
-async def _spans(plane: DataPlane, of: ProjectId) -> Any:
+async def _spans(plane: DataPlane, project_id: ProjectId) -> Any:
     found = []
     orders = crossed(list(SpanSort), list(SortOrder))
     for conditions, (sort, order) in crossed(
@@ -163,18 +163,18 @@ async def _spans(plane: DataPlane, of: ProjectId) -> Any:
         matching = SpanFilter(**conditions)
 
         async def page(window: PageRequest) -> Any:
-            return await plane.tracing.spans.summaries(of, matching, sort, order, window)  # noqa: B023 - asked at once
+            return await plane.tracing.spans.summaries(project_id, matching, sort, order, window)  # noqa: B023 - asked at once
 
         found.append(await read_all_pages(page, 4))
     return found
 
 
-async def _errors(plane: DataPlane, of: ProjectId) -> Any:
+async def _errors(plane: DataPlane, project_id: ProjectId) -> Any:
     found = []
     for period in (ALL_TIME, Period(at(3), at(9))):
         matching = ErrorFilter(period=period)
         found.append(
-            await plane.tracing.spans.error_groups(of, matching, ErrorSort.COUNT, DESC, ALL)
+            await plane.tracing.spans.error_groups(project_id, matching, ErrorSort.COUNT, DESC, ALL)
         )
     return found
 
@@ -184,16 +184,16 @@ SOME_CONDITIONS: Final[list[dict[str, Any]]] = [
 ]
 
 
-async def _trace_groups(plane: DataPlane, of: ProjectId) -> Any:
+async def _trace_groups(plane: DataPlane, project_id: ProjectId) -> Any:
     found = []
     for by, conditions in crossed((None, *TRACE_GROUPS), SOME_CONDITIONS):
         matching = TraceFilter(**conditions)
         query = TraceAnalyticsQuery(period=ALL_TIME, matching=matching, by=by)
-        found.append(await plane.analytics.groups(of, query))
+        found.append(await plane.analytics.groups(project_id, query))
     return found
 
 
-async def _span_figures(plane: DataPlane, of: ProjectId) -> Any:
+async def _span_figures(plane: DataPlane, project_id: ProjectId) -> Any:
     found = []
     figures = list(product(SpanGroupKey, (SpanInterval.NONE, SpanInterval.HOUR)))
     for (group_by, interval), conditions in crossed(figures, SOME_CONDITIONS):
@@ -203,11 +203,11 @@ async def _span_figures(plane: DataPlane, of: ProjectId) -> Any:
             group_by=group_by,
             interval=interval,
         )
-        found.append(await plane.tracing.spans.analytics(of, query))
+        found.append(await plane.tracing.spans.analytics(project_id, query))
     return found
 
 
-async def _sessions(plane: DataPlane, of: ProjectId) -> Any:
+async def _sessions(plane: DataPlane, project_id: ProjectId) -> Any:
     found = []
     for conditions, (sort, order) in crossed(
         (
@@ -219,25 +219,25 @@ async def _sessions(plane: DataPlane, of: ProjectId) -> Any:
         matching = SessionFilter(**conditions)
 
         async def page(window: PageRequest) -> Any:
-            return await plane.sessions.summaries(of, matching, sort, order, window)  # noqa: B023 - asked at once
+            return await plane.sessions.summaries(project_id, matching, sort, order, window)  # noqa: B023 - asked at once
 
         found.append(await read_all_pages(page, 2))
     return found
 
 
-async def _users(plane: DataPlane, of: ProjectId) -> Any:
-    return await read_all_pages(lambda window: plane.analytics.users(of, window), 1)
+async def _users(plane: DataPlane, project_id: ProjectId) -> Any:
+    return await read_all_pages(lambda window: plane.analytics.users(project_id, window), 1)
 
 
-async def _facets(plane: DataPlane, of: ProjectId) -> Any:
+async def _facets(plane: DataPlane, project_id: ProjectId) -> Any:
     fields = [one for one in FacetField if one is not FacetField.USER]
     queries = [FacetQuery(one, key="k") for one in fields]
     matching = TraceFilter(has_error=False)
     queries += [FacetQuery(one, key="k", matching=matching) for one in FacetField]
-    return [await plane.analytics.facets(of, one) for one in queries]
+    return [await plane.analytics.facets(project_id, one) for one in queries]
 
 
-async def _scores(plane: DataPlane, of: ProjectId) -> Any:
+async def _scores(plane: DataPlane, project_id: ProjectId) -> Any:
     found: list[Any] = []
     traces, sessions = plane.evaluation.trace_scores, plane.evaluation.session_scores
     for port, conditions in product(
@@ -250,26 +250,30 @@ async def _scores(plane: DataPlane, of: ProjectId) -> Any:
         matching = ScoreFilter(**conditions)
 
         async def page(window: PageRequest) -> Any:
-            return await port.page(of, matching, window)  # noqa: B023 - asked at once
+            return await port.page(project_id, matching, window)  # noqa: B023 - asked at once
 
         found.append([[one.id for one in pages] for pages in await read_all_pages(page, 4)])
-    found.append([one.id for one in await traces.of_run(of, RUNS[0])])
-    found.append([one.id for one in await sessions.of_run(of, RUNS[0])])
+    found.append([one.id for one in await traces.by_run(project_id, RUNS[0])])
+    found.append([one.id for one in await sessions.by_run(project_id, RUNS[0])])
     for session in ("stays 0", "gone 0"):
-        found.append([one.id for one in await sessions.of_session(of, session)])
+        found.append([one.id for one in await sessions.by_session(project_id, session)])
     return found
 
 
-async def _score_figures(plane: DataPlane, of: ProjectId) -> Any:
+async def _score_figures(plane: DataPlane, project_id: ProjectId) -> Any:
     figures = plane.evaluation.score_analytics
-    found: list[Any] = [await figures.summaries(of, kind, EVER) for kind in ScoreTarget]
-    found += [await figures.trend(of, kind, ("m",), Granularity.DAY, EVER) for kind in ScoreTarget]
-    found += [await figures.distribution(of, kind, "m", 4, EVER) for kind in ScoreTarget]
-    found += [await figures.history(of, one, None, 9) for one in ("stays 0", "gone 0")]
-    found.append(await read_all_pages(lambda window: figures.comparison(of, "m", DESC, window), 2))
+    found: list[Any] = [await figures.summaries(project_id, kind, EVER) for kind in ScoreTarget]
+    found += [
+        await figures.trend(project_id, kind, ("m",), Granularity.DAY, EVER) for kind in ScoreTarget
+    ]
+    found += [await figures.distribution(project_id, kind, "m", 4, EVER) for kind in ScoreTarget]
+    found += [await figures.history(project_id, one, None, 9) for one in ("stays 0", "gone 0")]
+    found.append(
+        await read_all_pages(lambda window: figures.comparison(project_id, "m", DESC, window), 2)
+    )
     labels = plane.evaluation.labels
-    found += [await labels.compare_with_human_labels(of, "m", 0.5, EVER)]
-    offered = await labels.annotation_queue(of, "m", 0.5, "seed", 9)
+    found += [await labels.compare_with_human_labels(project_id, "m", 0.5, EVER)]
+    offered = await labels.annotation_queue(project_id, "m", 0.5, "seed", 9)
     found.append([(one.score.id, one.why) for one in offered])
     claims, day = plane.evaluation.annotation_claims, NOON.replace(hour=0)
     request = ClaimRequest(
@@ -282,29 +286,29 @@ async def _score_figures(plane: DataPlane, of: ProjectId) -> Any:
         day=day,
         now=NOON,
     )
-    claimed = await claims.claim(of, request)
-    found += [claimed.progress, await claims.progress(of, "m", day)]
+    claimed = await claims.claim(project_id, request)
+    found += [claimed.progress, await claims.progress(project_id, "m", day)]
     return [*found, {one.item.score.id for one in claimed.items}]
 
 
-async def _compared_groups(plane: DataPlane, of: ProjectId) -> Any:
-    return await plane.evaluation.trace_groups.figures(of, TraceFilter())
+async def _compared_groups(plane: DataPlane, project_id: ProjectId) -> Any:
+    return await plane.evaluation.trace_groups.figures(project_id, TraceFilter())
 
 
-async def _targets(plane: DataPlane, of: ProjectId) -> Any:
+async def _targets(plane: DataPlane, project_id: ProjectId) -> Any:
     targets, changed = plane.evaluation.targets, plane.evaluation.changed
     upto = replace(await changed.readable_until(), written_at=NOON.replace(year=2_100))
     selections = (TraceSelection(), SessionSelection())
     return [
-        await targets.traces(of, TraceSelection(), 99),
-        await targets.sessions(of, SessionSelection(), 99),
-        *[await targets.session_traces(of, one) for one in ("stays 0", "gone 0")],
-        *[await changed.targets(of, one, None, upto, 99) for one in selections],
+        await targets.traces(project_id, TraceSelection(), 99),
+        await targets.sessions(project_id, SessionSelection(), 99),
+        *[await targets.session_traces(project_id, one) for one in ("stays 0", "gone 0")],
+        *[await changed.targets(project_id, one, None, upto, 99) for one in selections],
     ]
 
 
-async def _archive(plane: DataPlane, of: ProjectId) -> Any:
-    return [one.trace for one in await read(plane, of)]
+async def _archive(plane: DataPlane, project_id: ProjectId) -> Any:
+    return [one.trace for one in await read(plane, project_id)]
 
 
 READS: dict[str, Read] = {
@@ -360,7 +364,7 @@ async def test_hidden_data_cannot_be_read_or_changed_by_id(
     one, do = gone[0], plane.evaluation
     assert one.session_id is not None
     [score, *_] = await do.trace_scores.latest(ours, one.id)
-    [of_session, *_] = await do.session_scores.of_session(ours, one.session_id)
+    [of_session, *_] = await do.session_scores.by_session(ours, one.session_id)
     await fixture.request(ours, owner)
     reads: list[Awaitable[Any]] = [
         plane.traces.get(ours, one.id),
@@ -425,7 +429,7 @@ async def test_session_that_loses_a_trace_is_hidden_but_its_other_traces_are_not
             await call
     assert await plane.sessions.delete(ours, "s") == 0
     assert await plane.sessions.first_inputs(ours, ["s"]) == {}
-    assert await plane.evaluation.session_scores.of_session(ours, "s") == []
+    assert await plane.evaluation.session_scores.by_session(ours, "s") == []
     assert await plane.evaluation.session_scores.latest_of_sessions(ours, ["s"]) == {}
     assert (await plane.traces.get(ours, others.id)).id == others.id
     assert len(await plane.evaluation.trace_scores.latest(ours, others.id)) == 2

@@ -139,9 +139,9 @@ async def test_deletion_of_session_without_traces_deletes_its_scores(plane):
     for key in "st":
         await scores.add(session_score(ours, key))
     await plane.traces.delete(ours, [one.id])
-    assert [len(await scores.of_session(ours, key)) for key in "st"] == [1, 1]
+    assert [len(await scores.by_session(ours, key)) for key in "st"] == [1, 1]
     assert await plane.sessions.delete(ours, "s") == 0
-    assert [len(await scores.of_session(ours, key)) for key in "st"] == [0, 1]
+    assert [len(await scores.by_session(ours, key)) for key in "st"] == [0, 1]
 
 
 async def test_same_id_in_two_projects_is_two_sessions(plane):

@@ -155,9 +155,9 @@ async def test_token_sums_beyond_64_bits_are_exact(traces):
     assert summary.totals.prompt_tokens == 1100 * (2**53 - 1)
 
 
-async def page(traces: Traces, of: ProjectId) -> Page[TraceSummary]:
+async def page(traces: Traces, project_id: ProjectId) -> Page[TraceSummary]:
     return await traces.summaries(
-        of, TraceFilter(), TraceSort.STARTED_AT, SortOrder.DESC, PageRequest()
+        project_id, TraceFilter(), TraceSort.STARTED_AT, SortOrder.DESC, PageRequest()
     )
 
 

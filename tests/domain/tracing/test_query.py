@@ -265,6 +265,6 @@ def _digits(digits: str) -> str:
 )
 def test_traces_are_ordered_by_value_and_id(sort, value, bare):
     sent = trace(name="run", status=TraceStatus.ERROR, started_at=NOON)
-    ended = TraceSummary.of(replace(sent, ended_at=at(1.5)))
+    ended = TraceSummary.from_trace(replace(sent, ended_at=at(1.5)))
     assert sort.position(ended) == Position(value, ended.id)
-    assert sort.position(TraceSummary.of(sent)).value == bare
+    assert sort.position(TraceSummary.from_trace(sent)).value == bare

@@ -203,7 +203,7 @@ def test_latency_comes_from_the_trace_itself():
 )
 def test_trace_that_ends_before_it_starts_has_no_latency_and_is_flagged(ended_at, is_skewed):
     found = trace(ended_at=ended_at)
-    shown = TraceSummary.of(found.settled(PRICE))
+    shown = TraceSummary.from_trace(found.settled(PRICE))
     assert (found.ended_at, found.clock_skew, shown.clock_skew) == (ended_at, is_skewed, is_skewed)
     is_timed = ended_at is not None and not is_skewed
     latencies = (found.latency_ms, found.latency_us, shown.latency_ms, shown.latency_us)

@@ -393,7 +393,7 @@ async def test_token_of_a_person_is_sent_with_the_id_of_the_project():
 async def test_token_of_a_person_in_several_organizations_is_sent_with_one_of_them():
     sent = []
     for key in ("pp_key", "head.claims.signature"):
-        server = server_client.Server.of(
+        server = server_client.Server.from_options(
             "http://localhost", key, "p", organization="org", described_in=""
         )
         async with server.open() as client:
@@ -411,7 +411,7 @@ async def test_service_on_this_machine_is_asked_without_a_proxy(monkeypatch):
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
         port = listening.sockets[0].getsockname()[1]
         of = (f"http://127.0.0.1:{port}", "key", "shop")
-        server = server_client.Server.of(*of, described_in="")
+        server = server_client.Server.from_options(*of, described_in="")
         async with server.open() as client:
             response = await server.poster(client, "/", "application/json")(b"")
     assert (response.status, response.body) == (200, b"{}")
@@ -424,7 +424,7 @@ async def test_service_on_this_machine_may_have_an_authority_of_its_own(monkeypa
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     async with receiver(tls=tls, answer=with_status("200 OK", body=b"{}")) as asked:
         url = asked.url("", "127.0.0.1", "https")
-        server = server_client.Server.of(url, "key", "shop", described_in="")
+        server = server_client.Server.from_options(url, "key", "shop", described_in="")
         async with server.open() as client:
             response = await server.poster(client, "/", "application/json")(b"")
         async with service_client(url) as service:

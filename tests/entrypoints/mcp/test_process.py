@@ -88,14 +88,14 @@ def test_missing_key_or_extra_is_reported(tmp_path: Path) -> None:
         name: value for name, value in os.environ.items() if not name.startswith("PANDAPROBE_")
     } | {"PANDAPROBE_DATA_DIR": str(tmp_path)}
 
-    def said(*arguments: str) -> tuple[int, str]:
+    def given_fields(*arguments: str) -> tuple[int, str]:
         done = subprocess.run(
             [sys.executable, *arguments],
             check=False, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=WAIT_MAX_S,
         )  # fmt: skip
         return done.returncode, done.stderr
 
-    code, error = said("-m", "entrypoints.cli", "mcp")
+    code, error = given_fields("-m", "entrypoints.cli", "mcp")
     assert (code, "PANDAPROBE_API_KEY and PANDAPROBE_PROJECT_NAME must be set" in error) == (
         1,
         True,
@@ -104,7 +104,7 @@ def test_missing_key_or_extra_is_reported(tmp_path: Path) -> None:
         "import sys; sys.modules['mcp'] = None; from entrypoints.cli.main import main; "
         "sys.exit(main(['mcp']))"
     )
-    code, error = said("-c", without)
+    code, error = given_fields("-c", without)
     assert (code, "pip install '.[mcp]'" in error) == (1, True)
 
 

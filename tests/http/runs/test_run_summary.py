@@ -130,13 +130,17 @@ class TestCounts:
                 assert started.status_code == 422
 
     async def test_count_ends_where_a_run_would_be_refused(self) -> None:
-        assert TargetCount.of(TARGETS_MAX, 0.5) == TargetCount(TARGETS_MAX, TARGETS_MAX // 2)
-        assert TargetCount.of(TARGETS_MAX + 1, 1.0) == TargetCount(
+        assert TargetCount.from_matches(TARGETS_MAX, 0.5) == TargetCount(
+            TARGETS_MAX, TARGETS_MAX // 2
+        )
+        assert TargetCount.from_matches(TARGETS_MAX + 1, 1.0) == TargetCount(
             TARGETS_MAX, TARGETS_MAX, is_at_least=True
         )
         many = 10 * TARGETS_MAX + 9
-        assert TargetCount.of(many, 0.1) == TargetCount(many, TARGETS_MAX)
-        assert TargetCount.of(many + 1, 0.1) == TargetCount(many, TARGETS_MAX, is_at_least=True)
+        assert TargetCount.from_matches(many, 0.1) == TargetCount(many, TARGETS_MAX)
+        assert TargetCount.from_matches(many + 1, 0.1) == TargetCount(
+            many, TARGETS_MAX, is_at_least=True
+        )
 
     @pytest.mark.parametrize("path", [RUNS, SESSION_RUNS])
     async def test_invalid_filters_are_refused(self, shop: RunningProject, path: str) -> None:

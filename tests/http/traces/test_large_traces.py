@@ -70,8 +70,8 @@ def test_large_and_small_traces_have_the_same_text(sent: Trace, extent: PayloadE
     trace = sent.settled(prices().price)
     found = TraceDetail.from_trace(trace, "revision", extent)
     is_full = extent.detail is PayloadDetail.FULL
-    text = msgspec.json.encode(part_schemas.at_once(PROJECT, found, is_full=is_full))
-    assert b"".join(part_schemas.in_parts(PROJECT, found, is_full=is_full)) == text
+    text = msgspec.json.encode(part_schemas.whole_response(PROJECT, found, is_full=is_full))
+    assert b"".join(part_schemas.response_in_parts(PROJECT, found, is_full=is_full)) == text
     if is_full:
         assert text == msgspec.json.encode(TraceResponse.from_trace(PROJECT, trace))
 
@@ -84,7 +84,7 @@ def test_parts_of_a_trace_are_bounded(detail: PayloadDetail) -> None:
     found = TraceDetail.from_trace(
         trace(*steps).settled(prices().price), "revision", PayloadExtent(detail)
     )
-    parts = part_schemas.in_parts(PROJECT, found, is_full=detail is PayloadDetail.FULL)
+    parts = part_schemas.response_in_parts(PROJECT, found, is_full=detail is PayloadDetail.FULL)
     assert max(map(len, parts)) < LONG_BYTES_MAX + PART_BYTES
 
 

@@ -122,7 +122,7 @@ async def test_cursor_of_other_filters_is_refused(site: Site, stored: dict[str, 
 
 
 def test_page_that_ended_early_says_how_far_spans_were_compared() -> None:
-    end = SpanSort.STARTED_AT.position(SpanSummary.of(EXAMPLE_TRACE, EXAMPLE_TRACE.spans[0]))
+    end = SpanSort.STARTED_AT.position(SpanSummary.from_span(EXAMPLE_TRACE, EXAMPLE_TRACE.spans[0]))
     early: Page[SpanSummary] = Page([], 0, end, total_is_at_least=True)
     assert read_until(early, 1) == SPAN_ITEM["started_at"]
     assert read_until(Page([], 0), 1) is UNSET

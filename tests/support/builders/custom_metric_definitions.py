@@ -28,8 +28,8 @@ class Customizing:
     metrics: CustomMetrics
     remove: Callable[[ProjectId], Awaitable[None]]
 
-    async def made(self, of: ProjectId, **said: Any) -> CustomMetric:
-        return await self.metrics.create(a_metric(of, **said))
+    async def made(self, project_id: ProjectId, **said: Any) -> CustomMetric:
+        return await self.metrics.create(a_metric(project_id, **said))
 
 
 def over_memory() -> Customizing:
@@ -56,12 +56,12 @@ def a_definition(**said: Any) -> Definition:
     return Definition(**known | {"body": encode_definition(known["body"])})
 
 
-def a_metric(of: ProjectId, **said: Any) -> CustomMetric:
+def a_metric(project_id: ProjectId, **said: Any) -> CustomMetric:
     own = {name: said.pop(name) for name in ("id", "created_at", "archived_at") if name in said}
     made = own.get("created_at", NOON)
     return CustomMetric(
         **{"id": uuid.uuid4(), "created_at": made} | own,
-        project_id=of,
+        project_id=project_id,
         newest=a_definition(**said),
         updated_at=made,
     )

@@ -17,9 +17,9 @@ from domain.page import LIMIT_MAX, PageRequest
 from tests.support.builders.values import NOON
 
 
-def a_dataset(of: ProjectId, name: str = "refunds", **overrides: Any) -> Dataset:
+def a_dataset(project_id: ProjectId, name: str = "refunds", **overrides: Any) -> Dataset:
     known = {"id_": uuid.uuid4(), "description": "Questions about refunds", "now": NOON}
-    return new_dataset(**known | overrides, project=of, name=name)
+    return new_dataset(**known | overrides, project=project_id, name=name)
 
 
 def an_item(id_: str, asked: Any = "?", **overrides: Any) -> DatasetItem:
@@ -34,21 +34,21 @@ def hashed(*items: DatasetItem) -> list[HashedItem]:
 
 
 async def put(
-    datasets: Datasets, of: ProjectId, *items: DatasetItem, name: str = "refunds"
+    datasets: Datasets, project_id: ProjectId, *items: DatasetItem, name: str = "refunds"
 ) -> WriteResult:
-    return await datasets.put_items(of, name, hashed(*items), NOON)
+    return await datasets.put_items(project_id, name, hashed(*items), NOON)
 
 
 async def shown(
     datasets: Datasets,
-    of: ProjectId,
+    project_id: ProjectId,
     digest: bytes | None = None,
     *,
     name: str = "refunds",
     split: str | None = None,
 ) -> dict[str, DatasetItem]:
     """The items of a version by id, by default of the newest; at most LIMIT_MAX."""
-    version = await datasets.find_version(of, name, digest)
-    page = await datasets.items(of, version, split, PageRequest(limit=LIMIT_MAX))
+    version = await datasets.find_version(project_id, name, digest)
+    page = await datasets.items(project_id, version, split, PageRequest(limit=LIMIT_MAX))
     assert (page.total, page.end) == (len(page.items), None)
     return {one.id: one for one in page.items}

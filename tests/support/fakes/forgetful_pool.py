@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from adapters.postgres.database.pool import OF_PROJECT, Pool
+from adapters.postgres.database.pool import IN_PROJECT, Pool
 
 type Rule = tuple[re.Pattern[str], str]
 
@@ -22,7 +22,7 @@ def _conditions_on(column: str) -> list[Rule]:
 
 
 _OF_PROJECT: Final[Rule] = (
-    re.compile(rf"(?:\w+\.)?{re.escape(OF_PROJECT)}"),
+    re.compile(rf"(?:\w+\.)?{re.escape(IN_PROJECT)}"),
     "$1::uuid IS NOT NULL",
 )
 ON_PROJECT: Final = [_OF_PROJECT, *_conditions_on("project_id")]

@@ -64,7 +64,7 @@ def public_cause(error: BaseException) -> str:
 def logged_cause(error: BaseException) -> str:
     """The cause with the words of the server, for the log."""
     text, cause = _cause(error)
-    return text.format(user="the user", database="of this name", said=_said(cause))
+    return text.format(user="the user", database="of this name", said=_server_message(cause))
 
 
 def _hosts(url: str) -> str:
@@ -79,7 +79,7 @@ def _describe(url: str, error: BaseException) -> str:
     parts = urlsplit(url)
     user, database = unquote(parts.username or "") or "the user", unquote(parts.path.strip("/"))
     text, cause = _cause(error)
-    return text.format(user=user, database=database, said=_said(cause))
+    return text.format(user=user, database=database, said=_server_message(cause))
 
 
 def _cause(error: BaseException) -> tuple[str, BaseException]:
@@ -99,6 +99,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     yield error
 
 
-def _said(error: BaseException) -> str:
+def _server_message(error: BaseException) -> str:
     """The server's words, of which it writes no secret into those of a refused connection."""
     return str(error.args[0] if error.args else error).partition("\n")[0]

@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
 from adapters.postgres.database.statements.columns import Table
 from adapters.postgres.database.statements.sql_builder import Parameters, Sql
@@ -70,7 +70,7 @@ class PageConditions:
     `served` are the conditions that the index of the order supports; at most `among` rows satisfy
     them. `total` is the number of matches, or None if the sort may count them. With
     `total_is_at_least`, counting ended at `total`, and there are more. With `keys`, the sort looks
-    up the rows with these ids, and compares them with `of_keys` alone.
+    up the rows with these ids, and compares them with `key_conditions` alone.
     """
 
     served: Sequence[Sql] = ()
@@ -79,7 +79,7 @@ class PageConditions:
     total: int | None
     total_is_at_least: bool = False
     keys: Sql | None = None
-    of_keys: Sequence[Sql] = ()
+    key_conditions: Sequence[Sql] = ()
 
 
 def rows_of_keys(keys: str, *, table: str, key: str, columns: str, where: str) -> str:
@@ -89,7 +89,7 @@ def rows_of_keys(keys: str, *, table: str, key: str, columns: str, where: str) -
     """
     # No table has a column `wanted_key`, so `where` can name columns without their table.
     return (
-        f"(SELECT found.* FROM (SELECT DISTINCT * FROM ({keys}) AS of_others)"
+        f"(SELECT found.* FROM (SELECT DISTINCT * FROM ({keys}) AS other_keys)"
         f" AS wanted (wanted_key) CROSS JOIN LATERAL (SELECT {columns} FROM {table}"
         f" WHERE {key} = wanted_key AND {where} OFFSET 0) AS found) AS matching_rows"
     )
@@ -120,7 +120,7 @@ class KeysetQuery:
     async def fetch_served(self, connection: Connection, where: Sequence[Sql]) -> KeysetPage:
         """Fetches a page of a list whose index supports all conditions; in a snapshot."""
         p = Parameters([self.project])
-        counting = f"SELECT count(*) FROM {self.table} WHERE {OF_PROJECT}"
+        counting = f"SELECT count(*) FROM {self.table} WHERE {IN_PROJECT}"
         sql = " AND ".join([counting, *p.all_of(where)])
         total: int = await connection.fetchval(sql, *p.values)
         return await self.fetch_page(
@@ -195,10 +195,10 @@ class KeysetQuery:
     async def _fetch_sorted(self, connection: Connection, where: PageConditions) -> KeysetPage:
         p = Parameters([self.project])
         if where.keys is None:
-            conditions = " AND ".join([OF_PROJECT, *p.all_of([*where.served, *where.rest])])
+            conditions = " AND ".join([IN_PROJECT, *p.all_of([*where.served, *where.rest])])
             matches = f"SELECT {self._key_columns} FROM {self.table} WHERE {conditions}"
         else:
-            conditions = " AND ".join([OF_PROJECT, *p.all_of(where.of_keys)])
+            conditions = " AND ".join([IN_PROJECT, *p.all_of(where.key_conditions)])
             rows = rows_of_keys(
                 p.sql(where.keys),
                 table=self.table,
@@ -222,7 +222,7 @@ class KeysetQuery:
         # statistics, the planner would join by the project alone and read all of it for every key.
         page = page or (
             f"SELECT found.* FROM keys CROSS JOIN LATERAL (SELECT * FROM {self.table}"
-            f" WHERE {OF_PROJECT} AND {self.id} = keys.id LIMIT 1) AS found"
+            f" WHERE {IN_PROJECT} AND {self.id} = keys.id LIMIT 1) AS found"
         )
         columns = ", ".join(f"page.{column}" for column in self.columns)
         by = self._by(f"page.{self.value}", f"page.{self.id}")
@@ -268,7 +268,7 @@ class KeysetQuery:
         limit = f"{p.put(min(end, OFFSET_MAX))}::bigint"
         branches = [
             f"(SELECT {columns or self._key_columns} FROM {self.table}"
-            f" WHERE {' AND '.join([OF_PROJECT, *where, *more])}"
+            f" WHERE {' AND '.join([IN_PROJECT, *where, *more])}"
             f" ORDER BY {by} LIMIT {limit})"
             for more in self._branches(p)
         ]

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows, require_row
+from adapters.postgres.database.pool import IN_PROJECT, Connection, affected_rows, require_row
 from adapters.postgres.database.read_transactions import ASK_FOR_FEWER, PoolReader
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.statements.bounded_delete import delete_some
@@ -62,7 +62,7 @@ from domain.evaluation.alerts.alert import (
 )
 from domain.evaluation.alerts.alert_message import AlertNames
 from domain.evaluation.alerts.webhook import Webhook
-from domain.evaluation.metrics.metric import OF_PRECHECK
+from domain.evaluation.metrics.metric import PRECHECK_PATTERN
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.runs.run import RunStatus, TargetType
 from domain.evaluation.scores.score import ScoreOutcome
@@ -76,30 +76,30 @@ _SELECT_LIST: Final = ALERTS.select()
 INSERT_ALERT: Final = ALERTS.insert_if_new()
 INSERT_CHANGE: Final = CHANGES.insert_if_new()
 INSERT_DELIVERY: Final = DELIVERIES.insert_if_new()
-SELECT_ALERT: Final = f"SELECT {_SELECT_LIST} FROM alerts WHERE {OF_PROJECT} AND id = $2"
+SELECT_ALERT: Final = f"SELECT {_SELECT_LIST} FROM alerts WHERE {IN_PROJECT} AND id = $2"
 LOCK_ALERT: Final = f"{SELECT_ALERT} AND monitor_id = $3 FOR UPDATE"
 SELECT_ALERTS_OF_MONITOR: Final = f"""
-SELECT {_SELECT_LIST} FROM alerts WHERE {OF_PROJECT} AND monitor_id = $2
+SELECT {_SELECT_LIST} FROM alerts WHERE {IN_PROJECT} AND monitor_id = $2
 ORDER BY created_at, id LIMIT {RULES_MAX}
 """
 LOCK_ALERTS_OF_MONITOR: Final = f"""
-SELECT {_SELECT_LIST} FROM alerts WHERE {OF_PROJECT} AND monitor_id = $2
+SELECT {_SELECT_LIST} FROM alerts WHERE {IN_PROJECT} AND monitor_id = $2
 ORDER BY project_id, id FOR UPDATE
 """
 # Two statements: with Citus no statement reads tables of projects with others.
 SELECT_PROJECT_NAME: Final = "SELECT name FROM projects WHERE id = $1"
 SELECT_MONITOR_NAME: Final = "SELECT name FROM monitors WHERE project_id = $1 AND id = $2"
-DELETE_ALERT: Final = f"DELETE FROM alerts WHERE {OF_PROJECT} AND id = $2"
+DELETE_ALERT: Final = f"DELETE FROM alerts WHERE {IN_PROJECT} AND id = $2"
 UPDATE_ALERT_RULE: Final = f"""
 UPDATE alerts SET threshold = $3, clear_at = $4, samples_min = $5, breaches = $6, recoveries = $7,
   in_a_row = $8
-WHERE {OF_PROJECT} AND id = $2
+WHERE {IN_PROJECT} AND id = $2
 """
 UPDATE_ALERT_PROGRESS: Final = f"""
-UPDATE alerts SET state = $3, since = $4, in_a_row = $5, value = $6 WHERE {OF_PROJECT} AND id = $2
+UPDATE alerts SET state = $3, since = $4, in_a_row = $5, value = $6 WHERE {IN_PROJECT} AND id = $2
 """
 # Alerts and their changes need their monitor: its delete waits, and then deletes them.
-LOCK_MONITOR_SHARED: Final = f"SELECT id FROM monitors WHERE {OF_PROJECT} AND id = $2 FOR SHARE"
+LOCK_MONITOR_SHARED: Final = f"SELECT id FROM monitors WHERE {IN_PROJECT} AND id = $2 FOR SHARE"
 SELECT_MONITOR_SLOTS: Final = f"""
 SELECT a.id AS alert_id, a.awaits, {MONITORS.select("m")}
 FROM alerts AS a CROSS JOIN LATERAL (
@@ -110,16 +110,16 @@ WHERE a.figure = '{AlertFigure.NO_DATA}' AND m.next_run_at IS DISTINCT FROM a.aw
 ORDER BY a.project_id, a.id LIMIT {SLOTS_MAX}
 """
 ADVANCE_SLOT: Final = f"""
-UPDATE alerts SET awaits = $4 WHERE {OF_PROJECT} AND id = $2 AND awaits IS NOT DISTINCT FROM $3
+UPDATE alerts SET awaits = $4 WHERE {IN_PROJECT} AND id = $2 AND awaits IS NOT DISTINCT FROM $3
 RETURNING {_SELECT_LIST}
 """
 _HAS_FINISHED: Final = f"status IN ('{RunStatus.COMPLETED}', '{RunStatus.FAILED}')"
 MARK_RUN_ASSESSED: Final = f"""
 UPDATE eval_runs AS own SET assessed_at = $4
-WHERE {OF_PROJECT} AND id = $2 AND monitor_id = $3 AND assessed_at IS NULL AND {_HAS_FINISHED}
+WHERE {IN_PROJECT} AND id = $2 AND monitor_id = $3 AND assessed_at IS NULL AND {_HAS_FINISHED}
   AND NOT EXISTS (
     SELECT 1 FROM eval_runs
-    WHERE {OF_PROJECT} AND monitor_id = $3 AND assessed_at IS NULL AND {_HAS_FINISHED}
+    WHERE {IN_PROJECT} AND monitor_id = $3 AND assessed_at IS NULL AND {_HAS_FINISHED}
       AND (completed_at, id) < (own.completed_at, own.id) AND completed_at > $5
   )
 """
@@ -136,13 +136,13 @@ SELECT_UNASSESSED_RUNS_AFTER: Final = (
 SELECT_RUN_AND_EARLIER: Final = f"""
 SELECT id FROM (
   SELECT id, created_at FROM eval_runs
-  WHERE {OF_PROJECT} AND monitor_id = $2 AND {_HAS_FINISHED} AND (created_at, id) <= (
-    SELECT created_at, id FROM eval_runs WHERE {OF_PROJECT} AND id = $3
+  WHERE {IN_PROJECT} AND monitor_id = $2 AND {_HAS_FINISHED} AND (created_at, id) <= (
+    SELECT created_at, id FROM eval_runs WHERE {IN_PROJECT} AND id = $3
   )
   ORDER BY created_at DESC, id DESC LIMIT {BASELINE_RUNS + 1}
 ) AS lately ORDER BY created_at DESC, id DESC
 """
-_IS_JUDGED: Final = f"measured IS NOT NULL AND fingerprint !~ '^{OF_PRECHECK}$'"
+_IS_JUDGED: Final = f"measured IS NOT NULL AND fingerprint !~ '^{PRECHECK_PATTERN}$'"
 AGGREGATE_RUN_METRIC: Final = {
     target_type: f"""
     SELECT count(measured) AS scored, coalesce(avg(measured), 0) AS mean,
@@ -154,7 +154,7 @@ AGGREGATE_RUN_METRIC: Final = {
            THEN min(fingerprint) FILTER (WHERE {_IS_JUDGED}) END AS fingerprint
     FROM (
       SELECT outcome, fingerprint, {JUDGE_VALUE} AS measured FROM {SCORE_TABLES[target_type].name}
-      WHERE {OF_PROJECT} AND run_id = $2 AND name = $3
+      WHERE {IN_PROJECT} AND run_id = $2 AND name = $3
     ) AS of_run
     """
     for target_type in TargetType
@@ -165,7 +165,7 @@ AGGREGATE_FINISHED_RUNS: Final = {
     SELECT own.id, own.completed_at, {", ".join(RUN_METRIC_COLUMNS)}
     FROM (
       SELECT id, completed_at, created_at FROM eval_runs
-      WHERE {OF_PROJECT} AND monitor_id = $2 AND {_HAS_FINISHED}
+      WHERE {IN_PROJECT} AND monitor_id = $2 AND {_HAS_FINISHED}
       ORDER BY created_at DESC, id DESC LIMIT $5
     ) AS own CROSS JOIN LATERAL ({of_run.replace("run_id = $2", "run_id = own.id")}) AS of_own
     ORDER BY own.created_at DESC, own.id DESC
@@ -173,7 +173,7 @@ AGGREGATE_FINISHED_RUNS: Final = {
     for target_type, of_run in AGGREGATE_RUN_METRIC.items()
 }
 LOCK_WEBHOOKS: Final = f"""
-SELECT {WEBHOOKS.select()} FROM webhooks WHERE {OF_PROJECT} ORDER BY project_id, id FOR SHARE
+SELECT {WEBHOOKS.select()} FROM webhooks WHERE {IN_PROJECT} ORDER BY project_id, id FOR SHARE
 """
 # Across projects.
 DELETE_OLD_CHANGES: Final = delete_some(
@@ -199,7 +199,7 @@ class PostgresAlerts(PoolReader):
             await store_audit_entry(connection, audit)
             return alert
 
-    async def of_monitor(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
+    async def by_monitor(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
         async with self._snapshot(ASK_FOR_FEWER, project) as connection:
             await _check_monitor(connection, SELECT_MONITOR, project, monitor)
             rows = await connection.fetch(SELECT_ALERTS_OF_MONITOR, project, monitor)
@@ -240,9 +240,9 @@ class PostgresAlerts(PoolReader):
 
     async def names(self, project: ProjectId, monitor: MonitorId) -> AlertNames:
         async with self._snapshot(ASK_FOR_FEWER, project) as connection:
-            of_project = await connection.fetchval(SELECT_PROJECT_NAME, project)
-            of_monitor = await connection.fetchval(SELECT_MONITOR_NAME, project, monitor)
-        return AlertNames(of_project or str(project), of_monitor or str(monitor))
+            project_name = await connection.fetchval(SELECT_PROJECT_NAME, project)
+            monitor_name = await connection.fetchval(SELECT_MONITOR_NAME, project, monitor)
+        return AlertNames(project_name or str(project), monitor_name or str(monitor))
 
     async def delete(
         self,
@@ -299,7 +299,7 @@ class PostgresAlerts(PoolReader):
     async def metric_stats(
         self, ended: FinishedRun, metric: str, threshold: float
     ) -> Sequence[RunMetricStats]:
-        sql = AGGREGATE_RUN_METRIC[ended.of]
+        sql = AGGREGATE_RUN_METRIC[ended.target_type]
         async with self._snapshot(ASK_FOR_FEWER, ended.project) as connection:
             runs = await connection.fetch(
                 SELECT_RUN_AND_EARLIER, ended.project, ended.monitor, ended.run

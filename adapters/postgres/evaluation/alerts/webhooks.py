@@ -10,7 +10,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
-from adapters.postgres.database.pool import OF_PROJECT, affected_rows, require_row
+from adapters.postgres.database.pool import IN_PROJECT, affected_rows, require_row
 from adapters.postgres.database.read_transactions import ASK_FOR_FEWER, PoolReader
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.secret_rotation import secret_context
@@ -49,15 +49,15 @@ DUE_CANDIDATES_MAX: Final = 10_000  # due deliveries from which a claim chooses
 _SELECT_LIST: Final = WEBHOOKS.select()
 INSERT_WEBHOOK: Final = WEBHOOKS.insert_if_new()
 INSERT_DELIVERY: Final = DELIVERIES.insert_if_new()
-SELECT_WEBHOOK: Final = f"SELECT {_SELECT_LIST} FROM webhooks WHERE {OF_PROJECT} AND id = $2"
+SELECT_WEBHOOK: Final = f"SELECT {_SELECT_LIST} FROM webhooks WHERE {IN_PROJECT} AND id = $2"
 LOCK_WEBHOOK: Final = f"{SELECT_WEBHOOK} FOR UPDATE"
 LOCK_WEBHOOK_SHARED: Final = f"{SELECT_WEBHOOK} FOR SHARE"
 SELECT_WEBHOOKS: Final = f"""
-SELECT {_SELECT_LIST} FROM webhooks WHERE {OF_PROJECT} ORDER BY created_at, id LIMIT {WEBHOOKS_MAX}
+SELECT {_SELECT_LIST} FROM webhooks WHERE {IN_PROJECT} ORDER BY created_at, id LIMIT {WEBHOOKS_MAX}
 """
-DELETE_WEBHOOK: Final = f"DELETE FROM webhooks WHERE {OF_PROJECT} AND id = $2"
+DELETE_WEBHOOK: Final = f"DELETE FROM webhooks WHERE {IN_PROJECT} AND id = $2"
 DELETE_DELIVERIES: Final = delete_some(
-    "alert_deliveries", f"{OF_PROJECT} AND webhook_id = $2", DELIVERIES_PER_DELETE
+    "alert_deliveries", f"{IN_PROJECT} AND webhook_id = $2", DELIVERIES_PER_DELETE
 )
 _DUE: Final = f"""
 SELECT ctid AS place, project_id, id, webhook_id, next_attempt_at,
@@ -108,7 +108,7 @@ ORDER BY held.next_attempt_at, held.project_id, held.id
 UPDATE_DELIVERY: Final = f"""
 UPDATE alert_deliveries SET held_until = NULL, attempts = $3, status = $4, error = $5,
   next_attempt_at = $6, delivered_at = $7
-WHERE {OF_PROJECT} AND id = $2 AND delivered_at IS NULL
+WHERE {IN_PROJECT} AND id = $2 AND delivered_at IS NULL
 """
 # Across projects.
 DELETE_OLD_DELIVERIES: Final = delete_some(

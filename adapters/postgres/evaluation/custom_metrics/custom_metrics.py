@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
-from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
+from adapters.postgres.database.pool import IN_PROJECT, Connection, require_row
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.transactions import project_transaction, transaction
 from adapters.postgres.evaluation.custom_metrics.definition_rows import (
@@ -28,7 +28,7 @@ from domain.ids import ProjectId
 
 INSERT_METRIC: Final = METRICS.insert()
 INSERT_REVISION: Final = REVISIONS.insert()
-_FROM_METRICS: Final = f"FROM custom_metrics WHERE {OF_PROJECT}"
+_FROM_METRICS: Final = f"FROM custom_metrics WHERE {IN_PROJECT}"
 # A lateral join reads each revision by its key, whatever the statistics say.
 _SELECT_METRICS: Final = f"""
 SELECT m.*, r.kind, r.description, r.threshold, r.body, r.created_at AS revised_at
@@ -44,11 +44,11 @@ SELECT_METRICS: Final = (
 SELECT_METRICS_BY_NAME: Final = _SELECT_METRICS.format(which="AND name = ANY($2::text[])")
 LOCK_METRIC: Final = f"SELECT {_FROM_METRICS} AND name = $2 FOR UPDATE"
 UPDATE_METRIC: Final = f"""
-UPDATE custom_metrics SET archived_at = $3, revision = $4 WHERE {OF_PROJECT} AND name = $2
+UPDATE custom_metrics SET archived_at = $3, revision = $4 WHERE {IN_PROJECT} AND name = $2
 """
 SELECT_REVISIONS: Final = f"""
 SELECT {REVISIONS.select()} FROM custom_metric_revisions
-WHERE {OF_PROJECT} AND name = $2 ORDER BY revision DESC LIMIT {REVISIONS_MAX}
+WHERE {IN_PROJECT} AND name = $2 ORDER BY revision DESC LIMIT {REVISIONS_MAX}
 """
 
 

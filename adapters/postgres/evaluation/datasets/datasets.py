@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_projects_shared
-from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
+from adapters.postgres.database.pool import IN_PROJECT, Connection, require_row
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import check_not_removed
 from adapters.postgres.database.statements.columns import arrays
@@ -50,7 +50,7 @@ INSERT_VERSION: Final = VERSIONS.insert()
 # A lateral join reads each version by its key, whatever the statistics say.
 _SELECT_DATASETS: Final = f"""
 SELECT d.*, {VERSION_OF_DATASET}
-FROM (SELECT {DATASETS.select()} FROM datasets WHERE {OF_PROJECT} {{which}}) AS d
+FROM (SELECT {DATASETS.select()} FROM datasets WHERE {IN_PROJECT} {{which}}) AS d
 CROSS JOIN LATERAL (
   SELECT * FROM dataset_versions
   WHERE project_id = d.project_id AND dataset_id = d.id AND number = d.number
@@ -62,25 +62,25 @@ SELECT_DATASETS: Final = (
 )
 SELECT_DATASETS_BY_ID: Final = _SELECT_DATASETS.format(which="AND id = ANY($2::uuid[])")
 # Serialises writes, erasures and the delete of a dataset.
-LOCK_DATASET: Final = f"SELECT 1 FROM datasets WHERE {OF_PROJECT} AND name = $2 FOR UPDATE"
+LOCK_DATASET: Final = f"SELECT 1 FROM datasets WHERE {IN_PROJECT} AND name = $2 FOR UPDATE"
 UPDATE_DATASET: Final = f"""
-UPDATE datasets SET {DATASETS.assignments()} WHERE {OF_PROJECT} AND name = $2
+UPDATE datasets SET {DATASETS.assignments()} WHERE {IN_PROJECT} AND name = $2
 """
 SELECT_EXPERIMENT_OF_DATASET: Final = f"""
-SELECT id FROM experiments WHERE {OF_PROJECT} AND dataset_id = $2 LIMIT 1
+SELECT id FROM experiments WHERE {IN_PROJECT} AND dataset_id = $2 LIMIT 1
 """
-DELETE_DATASET: Final = f"DELETE FROM datasets WHERE {OF_PROJECT} AND id = $2"
-DELETE_VERSIONS: Final = f"DELETE FROM dataset_versions WHERE {OF_PROJECT} AND dataset_id = $2"
-DELETE_ITEMS: Final = f"DELETE FROM dataset_items WHERE {OF_PROJECT} AND dataset_id = $2"
+DELETE_DATASET: Final = f"DELETE FROM datasets WHERE {IN_PROJECT} AND id = $2"
+DELETE_VERSIONS: Final = f"DELETE FROM dataset_versions WHERE {IN_PROJECT} AND dataset_id = $2"
+DELETE_ITEMS: Final = f"DELETE FROM dataset_items WHERE {IN_PROJECT} AND dataset_id = $2"
 
-_OF_DATASET: Final = f"{OF_PROJECT} AND dataset_id = $2"
+_OF_DATASET: Final = f"{IN_PROJECT} AND dataset_id = $2"
 SELECT_STATES: Final = f"""
 SELECT item_id, digest, metadata, trace_id FROM dataset_items
 WHERE {_OF_DATASET} AND valid_to IS NULL AND item_id = ANY($3::text[])
 """
 SELECT_TRACE_OWNERS: Final = f"""
 SELECT trace_id, user_id, session_id FROM visible_traces
-WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 # The user and the session of a trace that a request links; of a link that was kept, those that it
 # had.
@@ -128,7 +128,7 @@ SELECT coalesce(string_agg(digest, ''::bytea ORDER BY digest), ''::bytea) AS dig
   count(*)::int AS items
 FROM dataset_items WHERE {_OF_DATASET} AND valid_to IS NULL
 """
-SELECT_NEWEST_NUMBER: Final = f"SELECT number FROM datasets WHERE {OF_PROJECT} AND id = $2"
+SELECT_NEWEST_NUMBER: Final = f"SELECT number FROM datasets WHERE {IN_PROJECT} AND id = $2"
 # An item that an erasure in progress hides is not found.
 SELECT_VISIBLE_ITEM: Final = f"""
 SELECT 1 FROM visible_dataset_items WHERE {_OF_DATASET} AND valid_to IS NULL AND item_id = $3
@@ -234,7 +234,7 @@ class PostgresDatasets(PoolReader):
             elif plan.noted:
                 dataset = replace(dataset, updated_at=now)
                 await connection.execute(UPDATE_DATASET, *dataset_row(dataset))
-            return WriteResult.of(plan, dataset.version)
+            return WriteResult.from_plan(plan, dataset.version)
 
     async def delete_item(
         self,
@@ -290,7 +290,7 @@ class PostgresDatasets(PoolReader):
             if split is not None:
                 where.append(Sql("split = {}", (split,)))
             p = Parameters([project])
-            conditions = " AND ".join([OF_PROJECT, *p.all_of(where)])
+            conditions = " AND ".join([IN_PROJECT, *p.all_of(where)])
             total = await connection.fetchval(
                 f"SELECT count(*) FROM dataset_items WHERE {conditions}", *p.values
             )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Literal
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.evaluation.datasets.dataset_rows import dataset_from_row
 from adapters.postgres.evaluation.datasets.datasets import SELECT_DATASETS_BY_ID, add_version
@@ -14,26 +14,26 @@ ERASED_PER_DELETE: Final = 2_000  # items of one transaction, with their payload
 
 # Locks as writers of items do. The next statement sees what they have committed.
 LOCK_DATASETS_OF_ITEMS: Final = f"""
-SELECT id FROM datasets WHERE {OF_PROJECT} AND id IN (
-  SELECT dataset_id FROM dataset_items WHERE {OF_PROJECT} AND {{which}}
+SELECT id FROM datasets WHERE {IN_PROJECT} AND id IN (
+  SELECT dataset_id FROM dataset_items WHERE {IN_PROJECT} AND {{which}}
 ) ORDER BY id FOR UPDATE
 """
 ERASE_ITEMS: Final = f"""
-DELETE FROM dataset_items WHERE {OF_PROJECT} AND ctid = ANY(ARRAY(
-  SELECT ctid FROM dataset_items WHERE {OF_PROJECT} AND {{which}} {{limit}}
+DELETE FROM dataset_items WHERE {IN_PROJECT} AND ctid = ANY(ARRAY(
+  SELECT ctid FROM dataset_items WHERE {IN_PROJECT} AND {{which}} {{limit}}
 )) RETURNING dataset_id, valid_from, valid_to
 """
-OF_TRACES: Final = "trace_id = ANY($2::uuid[])"
+LINKED_TO_TRACES: Final = "trace_id = ANY($2::uuid[])"
 COUNT_ERASED: Final = f"""
 UPDATE dataset_versions AS v SET erased = v.erased + lost.items
 FROM (
   SELECT v.dataset_id, v.number, count(*) AS items
   FROM unnest($2::uuid[], $3::int[], $4::int[]) AS gone (dataset_id, valid_from, valid_to)
-  JOIN dataset_versions AS v ON v.{OF_PROJECT} AND v.dataset_id = gone.dataset_id
+  JOIN dataset_versions AS v ON v.{IN_PROJECT} AND v.dataset_id = gone.dataset_id
     AND v.number >= gone.valid_from AND (gone.valid_to IS NULL OR v.number < gone.valid_to)
   GROUP BY v.dataset_id, v.number
 ) AS lost
-WHERE v.{OF_PROJECT} AND v.dataset_id = lost.dataset_id AND v.number = lost.number
+WHERE v.{IN_PROJECT} AND v.dataset_id = lost.dataset_id AND v.number = lost.number
 """
 
 
@@ -44,18 +44,20 @@ async def erase_items_of_traces(
 
     A newest version that loses an item is followed by one without it.
     """
-    return await _erase(connection, OF_TRACES, (project, list(traces)), now)
+    return await _erase(connection, LINKED_TO_TRACES, (project, list(traces)), now)
 
 
 async def erase_items_of_owner(
     connection: Connection,
     project: ProjectId,
-    of: Literal["user_id", "session_id"],
+    owner_column: Literal["user_id", "session_id"],
     owner: str,
     now: datetime,
 ) -> int:
     """As `erase_items_of_traces`: the first ERASED_PER_DELETE that were copied from the owner's."""
-    return await _erase(connection, f"{of} = $2", (project, owner), now, ERASED_PER_DELETE)
+    return await _erase(
+        connection, f"{owner_column} = $2", (project, owner), now, ERASED_PER_DELETE
+    )
 
 
 async def _erase(

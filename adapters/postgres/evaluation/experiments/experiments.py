@@ -13,7 +13,7 @@ import msgspec
 from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
-from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
+from adapters.postgres.database.pool import IN_PROJECT, Connection, require_row
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import check_not_removed
 from adapters.postgres.database.statements.columns import Column, Table, columns, compile_reader
@@ -107,40 +107,40 @@ _experiment_from_row: Final = compile_reader(
 
 INSERT_EXPERIMENT: Final = EXPERIMENTS.insert()
 SELECT_EXPERIMENT: Final = f"""
-SELECT {EXPERIMENTS.select()} FROM experiments WHERE {OF_PROJECT} AND id = $2
+SELECT {EXPERIMENTS.select()} FROM experiments WHERE {IN_PROJECT} AND id = $2
 """
 # Serialises writes of results, closing and the delete.
 LOCK_EXPERIMENT: Final = f"{SELECT_EXPERIMENT} FOR UPDATE"
-COUNT_EXPERIMENTS: Final = f"SELECT count(*) FROM experiments WHERE {OF_PROJECT}"
+COUNT_EXPERIMENTS: Final = f"SELECT count(*) FROM experiments WHERE {IN_PROJECT}"
 # Held until the transaction ends, so that the dataset isn't deleted meanwhile.
 LOCK_DATASET_SHARED: Final = f"""
-SELECT 1 FROM datasets WHERE {OF_PROJECT} AND id = $2 FOR SHARE
+SELECT 1 FROM datasets WHERE {IN_PROJECT} AND id = $2 FOR SHARE
 """
 CLOSE_EXPERIMENT: Final = f"""
-UPDATE experiments SET run_id = $3, closed_at = $4 WHERE {OF_PROJECT} AND id = $2
+UPDATE experiments SET run_id = $3, closed_at = $4 WHERE {IN_PROJECT} AND id = $2
 """
-DELETE_EXPERIMENT: Final = f"DELETE FROM experiments WHERE {OF_PROJECT} AND id = $2"
+DELETE_EXPERIMENT: Final = f"DELETE FROM experiments WHERE {IN_PROJECT} AND id = $2"
 DELETE_RESULTS: Final = f"""
-DELETE FROM experiment_results WHERE {OF_PROJECT} AND experiment_id = $2
+DELETE FROM experiment_results WHERE {IN_PROJECT} AND experiment_id = $2
 """
 # Each version is looked up by its key, whatever the statistics say.
 SELECT_VERSIONS: Final = f"""
 SELECT {VERSIONS.select("v")} FROM unnest($2::uuid[], $3::int[]) AS wanted (dataset_id, number)
 CROSS JOIN LATERAL (
   SELECT * FROM dataset_versions
-  WHERE {OF_PROJECT} AND dataset_id = wanted.dataset_id AND number = wanted.number
+  WHERE {IN_PROJECT} AND dataset_id = wanted.dataset_id AND number = wanted.number
 ) AS v
 """
 SELECT_ITEMS_OF_VERSION: Final = f"""
 SELECT item_id FROM visible_dataset_items
-WHERE {OF_PROJECT} AND dataset_id = $2 AND item_id = ANY($3::text[]) AND valid_from <= $4
+WHERE {IN_PROJECT} AND dataset_id = $2 AND item_id = ANY($3::text[]) AND valid_from <= $4
   AND (valid_to IS NULL OR valid_to > $4) AND ($5::text IS NULL OR split = $5)
 """
 SELECT_TAKEN: Final = f"""
 SELECT trace_id, experiment_id, item_id, repetition FROM experiment_results
-WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[])
 """
-_OF_EXPERIMENT: Final = f"{OF_PROJECT} AND experiment_id = $2"
+_OF_EXPERIMENT: Final = f"{IN_PROJECT} AND experiment_id = $2"
 SELECT_KNOWN: Final = f"""
 SELECT item_id, repetition, trace_id FROM experiment_results
 WHERE {_OF_EXPERIMENT} AND item_id = ANY($3::text[])
@@ -176,7 +176,7 @@ ORDER BY r.item_id, r.repetition
 SELECT_SCORES: Final = f"""
 SELECT found.* FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
   SELECT id, name, outcome, value, code, reason FROM trace_scores
-  WHERE {OF_PROJECT} AND id = wanted.id LIMIT 1
+  WHERE {IN_PROJECT} AND id = wanted.id LIMIT 1
 ) AS found
 """
 
@@ -202,7 +202,7 @@ CROSS JOIN LATERAL (
 ORDER BY r.item_id, r.repetition
 """
 KEEP_NOISE_FLOOR: Final = f"""
-UPDATE experiments SET noise_floor = $3 WHERE {OF_PROJECT} AND id = $2
+UPDATE experiments SET noise_floor = $3 WHERE {IN_PROJECT} AND id = $2
 """
 
 

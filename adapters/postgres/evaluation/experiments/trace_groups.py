@@ -10,7 +10,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.pool import IN_PROJECT
 from adapters.postgres.database.statements.keyset_pages import KeysetQuery
 from adapters.postgres.tracing.trace_filters import HAS_ERROR
 from adapters.postgres.tracing.trace_lists import NARROW_LIST, TraceLists
@@ -42,7 +42,7 @@ SELECT count(*) FILTER (WHERE status = '{TraceStatus.ERROR}') AS failed,
        coalesce(sum(unpriced_span_count), 0)::bigint AS unpriced_spans,
        min(started_at) AS first_started_at, max(started_at) AS last_started_at
 FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
-  SELECT * FROM traces WHERE {OF_PROJECT} AND trace_id = wanted.id OFFSET 0
+  SELECT * FROM traces WHERE {IN_PROJECT} AND trace_id = wanted.id OFFSET 0
 ) AS found
 """
 _IS_OF_RUN: Final = f"source = '{ScoreSource.AUTOMATED}'"
@@ -65,7 +65,7 @@ FROM (
     SELECT DISTINCT ON (name, {_IS_OF_RUN}) name, {_IS_OF_RUN} AS is_of_run, outcome, number,
            judge_kind, fingerprint
     FROM trace_scores
-    WHERE {OF_PROJECT} AND trace_id = wanted.id AND NOT is_of_span
+    WHERE {IN_PROJECT} AND trace_id = wanted.id AND NOT is_of_span
       AND outcome <> '{ScoreOutcome.PENDING}' AND (cardinality($3::text[]) = 0 OR name = ANY($3))
     ORDER BY name, {_IS_OF_RUN}, created_at DESC, id DESC
   ) AS latest
@@ -97,8 +97,8 @@ class PostgresTraceGroups(TraceLists):
             ids = [row["trace_id"] for row in page.rows[: self.traces_max]]
             shares = list(PERCENTILES)
             row = await connection.fetchrow(SELECT_TRACE_FIGURES, project, ids, shares)
-            of_scores = await connection.fetch(SELECT_SCORE_FIGURES, project, ids, metrics)
-        check_kinds(len(of_scores))
+            score_rows = await connection.fetch(SELECT_SCORE_FIGURES, project, ids, metrics)
+        check_kinds(len(score_rows))
         known = dict(row or {})
         count, sum_us, percentiles = (
             known.pop(name) for name in ("latency_count", "latency_us", "percentiles")
@@ -113,7 +113,7 @@ class PostgresTraceGroups(TraceLists):
             traces=frozenset(ids),
             latencies=latencies,
             tokens=int(known.pop("tokens")),
-            scores=tuple(map(_score_figures, of_scores)),
+            scores=tuple(map(_score_figures, score_rows)),
             **known,
         )
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool, translate_errors
+from adapters.postgres.database.pool import IN_PROJECT, Connection, Pool, translate_errors
 from adapters.postgres.database.table_groups import SELECT_PROJECTS_OF_OTHERS, fetch_groups
 from adapters.postgres.database.tenants import ALL_TENANTS, Scope, within
 from adapters.postgres.identity.project_budgets import fetch_budget
@@ -22,17 +22,17 @@ from domain.evaluation.costs.judge_costs import (
 from domain.ids import OrganizationId, ProjectId, RunId
 
 SUM_MONTH_SPENDING: Final = f"""
-SELECT coalesce(sum(usd), 0) FROM judge_calls WHERE {OF_PROJECT} AND created_at >= $2
+SELECT coalesce(sum(usd), 0) FROM judge_calls WHERE {IN_PROJECT} AND created_at >= $2
 """
 HAS_SPENDING_ROW: Final = (
-    f"SELECT EXISTS (SELECT 1 FROM judge_spending WHERE {OF_PROJECT} AND scope = $2)"
+    f"SELECT EXISTS (SELECT 1 FROM judge_spending WHERE {IN_PROJECT} AND scope = $2)"
 )
 INSERT_SPENDING: Final = """
 INSERT INTO judge_spending (project_id, scope, usd, created_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT (project_id, scope) DO NOTHING
 """
 RESERVE_SPENDING: Final = f"""
-UPDATE judge_spending SET usd = usd + $3 WHERE {OF_PROJECT} AND scope = $2 AND usd + $3 <= $4
+UPDATE judge_spending SET usd = usd + $3 WHERE {IN_PROJECT} AND scope = $2 AND usd + $3 <= $4
 RETURNING created_at
 """
 # If the row was inserted after the reservation, it hasn't counted the reservation.
@@ -41,7 +41,7 @@ _SETTLED: Final = (
 )
 SETTLE_SPENDING: Final = f"""
 UPDATE judge_spending SET usd = {_SETTLED.format(spent="$3", reserved="$4", since="$5")}
-WHERE {OF_PROJECT} AND scope = $2
+WHERE {IN_PROJECT} AND scope = $2
 """
 
 
@@ -108,10 +108,10 @@ class PostgresBudgets:
         return usd or Decimal(0)
 
     async def reserve(
-        self, project: ProjectId, run: RunId, of_run: Decimal | None, usd: Decimal, now: datetime
+        self, project: ProjectId, run: RunId, run_limit: Decimal | None, usd: Decimal, now: datetime
     ) -> Reservation | None:
         # All transactions lock in this order: run, month, organization, server.
-        limits = {run_scope(run): of_run, month_scope(now): await self.monthly(project)}
+        limits = {run_scope(run): run_limit, month_scope(now): await self.monthly(project)}
         limits |= await self._organization_limit(project, now)
         limits[server_scope(now)] = self.server_usd
         known = {scope: limit for scope, limit in limits.items() if limit is not None}

@@ -8,7 +8,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database import tenants
-from adapters.postgres.database.pool import OF_PROJECT, translate_errors
+from adapters.postgres.database.pool import IN_PROJECT, translate_errors
 from adapters.postgres.database.read_transactions import ASK_FOR_FEWER, PoolReader
 from adapters.postgres.database.statements.bounded_delete import delete_older_than
 from adapters.postgres.database.statements.columns import Column, Table, arrays, columns
@@ -44,11 +44,11 @@ coalesce(sum(cache_write_tokens), 0) AS cache_write, coalesce(sum(output_tokens)
 coalesce(sum(reasoning_tokens), 0) AS reasoning, coalesce(sum(usd), 0) AS usd
 """
 SUM_RUN_SPENDING: Final = (
-    f"SELECT {SPENDING_SUMS} FROM judge_calls WHERE {OF_PROJECT} AND run_id = $2"
+    f"SELECT {SPENDING_SUMS} FROM judge_calls WHERE {IN_PROJECT} AND run_id = $2"
 )
 SUM_SPENDING_OF_RUNS: Final = f"""
 SELECT run_id, {SPENDING_SUMS} FROM judge_calls
-WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) GROUP BY run_id
+WHERE {IN_PROJECT} AND run_id = ANY($2::uuid[]) GROUP BY run_id
 """
 GROUP_KEYS: Final = {
     SpendingBy.PROJECT: "project_id::text",
@@ -66,7 +66,7 @@ GROUP BY 1 ORDER BY {{order}} LIMIT $4
 """
 MOST_EXPENSIVE_FIRST: Final = "usd DESC, calls DESC, key"
 SUM_RUN_SPENDING_BY_METRIC: Final = f"""
-SELECT metric AS key, {SPENDING_SUMS} FROM judge_calls WHERE {OF_PROJECT} AND run_id = $2
+SELECT metric AS key, {SPENDING_SUMS} FROM judge_calls WHERE {IN_PROJECT} AND run_id = $2
 GROUP BY metric ORDER BY {MOST_EXPENSIVE_FIRST} LIMIT $3
 """
 
@@ -84,15 +84,19 @@ class PostgresLedger(PoolReader):
                 INSERT_CALLS, *arrays(map(_row, entries))
             )
 
-    async def of_run(self, project: ProjectId, run: RunId) -> Spending:
+    async def run_spending(self, project: ProjectId, run: RunId) -> Spending:
         [row] = await self._fetch(NARROW_PERIOD, project, SUM_RUN_SPENDING, project, run)
         return _spending_from_row(row)
 
-    async def of_runs(self, project: ProjectId, runs: Sequence[RunId]) -> Mapping[RunId, Spending]:
+    async def spending_by_run(
+        self, project: ProjectId, runs: Sequence[RunId]
+    ) -> Mapping[RunId, Spending]:
         rows = await self._fetch(ASK_FOR_FEWER, project, SUM_SPENDING_OF_RUNS, project, runs)
         return {RunId(row["run_id"]): _spending_from_row(row) for row in rows}
 
-    async def of_run_by_metric(self, project: ProjectId, run: RunId) -> Sequence[SpendingGroup]:
+    async def run_spending_by_metric(
+        self, project: ProjectId, run: RunId
+    ) -> Sequence[SpendingGroup]:
         sql = SUM_RUN_SPENDING_BY_METRIC
         rows = await self._fetch(NARROW_PERIOD, project, sql, project, run, PARTS_MAX)
         return [SpendingGroup(row["key"], _spending_from_row(row)) for row in rows]
@@ -101,7 +105,7 @@ class PostgresLedger(PoolReader):
         [row] = await self._fetch(NARROW_PERIOD, projects, SUM_SPENDING, projects, *_bounds(within))
         return _spending_from_row(row)
 
-    async def of_projects(
+    async def projects_spending(
         self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
     ) -> Sequence[SpendingGroup]:
         order = "key DESC" if by is SpendingBy.DAY else MOST_EXPENSIVE_FIRST

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from adapters.postgres.database.pool import OF_PROJECT, UNSTORABLE_ERRORS, Pool, translate_errors
+from adapters.postgres.database.pool import IN_PROJECT, UNSTORABLE_ERRORS, Pool, translate_errors
 from adapters.postgres.database.statements.bounded_delete import delete_older_than
 from adapters.postgres.database.tenants import within
 from application.evaluation.ports.judging import DELETED_ROWS_MAX, Verdict
@@ -18,12 +18,12 @@ from domain.ids import ProjectId, TraceId
 
 SELECT_VERDICT: Final = f"""
 SELECT outcome, usage, model FROM judge_verdicts
-WHERE {OF_PROJECT} AND key = $2 AND created_at >= $3
+WHERE {IN_PROJECT} AND key = $2 AND created_at >= $3
 """
 # A concurrent delete of the trace waits, and then deletes the verdict too.
 UPSERT_VERDICT: Final = f"""
 WITH target AS MATERIALIZED (
-  SELECT 1 FROM traces WHERE {OF_PROJECT} AND trace_id = $3 FOR KEY SHARE
+  SELECT 1 FROM traces WHERE {IN_PROJECT} AND trace_id = $3 FOR KEY SHARE
 )
 INSERT INTO judge_verdicts (project_id, key, trace_id, outcome, usage, model, created_at)
 SELECT $1::uuid, $2::bytea, $3::uuid, $4::json, $5::json, $6::text, $7::timestamptz FROM target

@@ -38,7 +38,7 @@ def encode_selection(selection: Selection) -> bytes:
     )
 
 
-def decode_selection(of: TargetType, text: bytes) -> Selection:
+def decode_selection(target_type: TargetType, text: bytes) -> Selection:
     values = _SELECTION_DECODER.decode(text)
     values |= {name: _decode_instant(values[name]) for name in _INSTANT_FIELDS if name in values}
     for name in _METADATA_FIELDS & values.keys():
@@ -48,7 +48,9 @@ def decode_selection(of: TargetType, text: bytes) -> Selection:
             values[name] = tuple(value)
     for name in _ENUM_FIELDS.keys() & values.keys():
         values[name] = _ENUM_FIELDS[name](values[name])
-    return TraceSelection(**values) if of is TargetType.TRACE else SessionSelection(**values)
+    return (
+        TraceSelection(**values) if target_type is TargetType.TRACE else SessionSelection(**values)
+    )
 
 
 def _encode_value(value: object) -> object:

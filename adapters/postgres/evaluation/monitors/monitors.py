@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
+from adapters.postgres.database.pool import IN_PROJECT, Connection, require_row
 from adapters.postgres.database.read_transactions import NARROW_BY_STATUS, RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.statements.bounded_delete import delete_some
@@ -34,25 +34,25 @@ MONITOR_NOT_FOUND: Final = "Monitor not found"
 _SELECT_LIST: Final = MONITORS.select()
 
 INSERT_MONITOR: Final = MONITORS.insert_if_new()
-SELECT_MONITOR: Final = f"SELECT {_SELECT_LIST} FROM monitors WHERE {OF_PROJECT} AND id = $2"
+SELECT_MONITOR: Final = f"SELECT {_SELECT_LIST} FROM monitors WHERE {IN_PROJECT} AND id = $2"
 # Serialises edits, scheduled runs and the delete of a monitor.
 LOCK_MONITOR: Final = f"{SELECT_MONITOR} FOR UPDATE"
 UPDATE_MONITOR: Final = f"""
-UPDATE monitors SET {MONITORS.assignments()} WHERE {OF_PROJECT} AND id = $2
+UPDATE monitors SET {MONITORS.assignments()} WHERE {IN_PROJECT} AND id = $2
 """
-DELETE_MONITOR: Final = f"DELETE FROM monitors WHERE {OF_PROJECT} AND id = $2"
+DELETE_MONITOR: Final = f"DELETE FROM monitors WHERE {IN_PROJECT} AND id = $2"
 # Workers lock runs one at a time, so a statement that locks many uses the order of the key. It then
 # finds them by id: a join of the locked runs with the table would compare each with each, if the
 # table was empty when its statistics were made.
 DETACH_RUNS: Final = f"""
 WITH chosen AS MATERIALIZED (
-  SELECT id FROM eval_runs WHERE {OF_PROJECT} AND monitor_id = $2 ORDER BY created_at, id LIMIT $3
+  SELECT id FROM eval_runs WHERE {IN_PROJECT} AND monitor_id = $2 ORDER BY created_at, id LIMIT $3
 ), locked AS MATERIALIZED (
-  SELECT 1 FROM eval_runs WHERE {OF_PROJECT} AND id = ANY(ARRAY(SELECT id FROM chosen))
+  SELECT 1 FROM eval_runs WHERE {IN_PROJECT} AND id = ANY(ARRAY(SELECT id FROM chosen))
   ORDER BY project_id, id FOR UPDATE
 )
 UPDATE eval_runs SET monitor_id = NULL
-WHERE {OF_PROJECT} AND id = ANY(ARRAY(SELECT id FROM chosen))
+WHERE {IN_PROJECT} AND id = ANY(ARRAY(SELECT id FROM chosen))
   AND (SELECT count(*) FROM locked) >= 0
 """
 _SELECT_DUE: Final = f"""
@@ -65,9 +65,9 @@ SELECT_DUE_MONITORS_AFTER: Final = f"""
 ORDER BY next_run_at, project_id, id LIMIT {DUE_MAX}
 """
 CHANGES_PER_DELETE: Final = 5_000  # rows of one statement
-DELETE_ALERTS: Final = f"DELETE FROM alerts WHERE {OF_PROJECT} AND monitor_id = $2"
+DELETE_ALERTS: Final = f"DELETE FROM alerts WHERE {IN_PROJECT} AND monitor_id = $2"
 DELETE_CHANGES: Final = delete_some(
-    "alert_changes", f"{OF_PROJECT} AND {{of}} = $2", CHANGES_PER_DELETE
+    "alert_changes", f"{IN_PROJECT} AND {{of}} = $2", CHANGES_PER_DELETE
 )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.pool import IN_PROJECT
 from adapters.postgres.database.statements.sql_builder import Parameters
 from domain.evaluation.monitors.monitor import Watermark
 
@@ -37,7 +37,7 @@ def unsettled(
     """
     instant = "now()" if at is None else f"{p.put(at)}::timestamptz"
     wait = f"{p.put(quiet)}::interval"
-    known = f"SELECT {column} FROM traces WHERE {OF_PROJECT} AND {column} IS NOT NULL"
+    known = f"SELECT {column} FROM traces WHERE {IN_PROJECT} AND {column} IS NOT NULL"
     since = _SETTLED_FROM.format(quiet=wait)
     return f"""
     {known} AND otlp_phase = 'open'

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows, require_row
+from adapters.postgres.database.pool import IN_PROJECT, Connection, affected_rows, require_row
 from adapters.postgres.database.read_transactions import NARROW_BY_STATUS, RETRY_LATER, PoolReader
 from adapters.postgres.database.statements.bounded_delete import delete_some
 from adapters.postgres.database.statements.sql_builder import Sql
@@ -40,15 +40,15 @@ from domain.page import Page, PageRequest
 ROWS_PER_TRANSACTION: Final = 5_000  # rows that one transaction deletes
 RUN_NOT_FOUND: Final = "Run not found"
 
-SELECT_RUN: Final = f"SELECT {RUN_SELECT_LIST} FROM eval_runs WHERE {OF_PROJECT} AND id = $2"
-DELETE_RUN: Final = f"DELETE FROM eval_runs WHERE {OF_PROJECT} AND id = $2"
+SELECT_RUN: Final = f"SELECT {RUN_SELECT_LIST} FROM eval_runs WHERE {IN_PROJECT} AND id = $2"
+DELETE_RUN: Final = f"DELETE FROM eval_runs WHERE {IN_PROJECT} AND id = $2"
 TARGETS_TABLE: Final = "eval_jobs"
 # A later run may have its id: that of an experiment which is closed once more.
-DELETE_RUN_SPENDING: Final = f"DELETE FROM judge_spending WHERE {OF_PROJECT} AND scope = $2"
-DELETE_TARGETS: Final = delete_some(TARGETS_TABLE, f"{OF_PROJECT} AND run_id = $2", "$3")
+DELETE_RUN_SPENDING: Final = f"DELETE FROM judge_spending WHERE {IN_PROJECT} AND scope = $2"
+DELETE_TARGETS: Final = delete_some(TARGETS_TABLE, f"{IN_PROJECT} AND run_id = $2", "$3")
 IS_AUTOMATED: Final = f"source = '{ScoreSource.AUTOMATED}'"
 # Blocks new signals of the run: their inserts lock its row.
-LOCK_RUN_EXCLUSIVELY: Final = f"SELECT 1 FROM eval_runs WHERE {OF_PROJECT} AND id = $2 FOR UPDATE"
+LOCK_RUN_EXCLUSIVELY: Final = f"SELECT 1 FROM eval_runs WHERE {IN_PROJECT} AND id = $2 FOR UPDATE"
 
 
 def _some_scores(change: str, which: str = "true") -> str:
@@ -61,7 +61,7 @@ def _some_scores(change: str, which: str = "true") -> str:
     return f"""
     {change} WHERE {which} AND ctid = ANY(ARRAY(
       SELECT ctid FROM {{table}} WHERE {which} AND ctid = ANY(ARRAY(
-        SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2 AND {which} LIMIT $3
+        SELECT ctid FROM {{table}} WHERE {IN_PROJECT} AND run_id = $2 AND {which} LIMIT $3
       )) ORDER BY (project_id, id) FOR UPDATE
     ))
     """
@@ -76,11 +76,11 @@ DETACH_SCORES_OF_OTHERS: Final = _some_scores(
     "UPDATE {table} SET run_id = NULL", "author_id <> ALL($4::uuid[])"
 )
 HAS_ROWS_OF_RUN: Final = (
-    f"SELECT EXISTS (SELECT 1 FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2)"
+    f"SELECT EXISTS (SELECT 1 FROM {{table}} WHERE {IN_PROJECT} AND run_id = $2)"
 )
 SELECT_FAILURES: Final = f"""
 SELECT {{target}}::text AS target, name, code FROM {{table}}
-WHERE {OF_PROJECT} AND run_id = $2 AND outcome = '{ScoreOutcome.FAILED}'
+WHERE {IN_PROJECT} AND run_id = $2 AND outcome = '{ScoreOutcome.FAILED}'
 """
 
 # As `ScoreGroup`. Run metadata is written compactly, and is searched as text: people may replace it
@@ -92,7 +92,7 @@ SELECT name AS metric, outcome, code, judge_kind,
        {IS_AUTOMATED} AND position('"cache":"hit"' IN metadata::text) > 0 AS is_cached,
        count(*) AS count, coalesce(sum(number), 0) AS total,
        count(*) FILTER (WHERE {IS_AUTOMATED} AND number >= threshold) AS passed
-FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2 GROUP BY 1, 2, 3, 4, 5, 6, 7
+FROM {{table}} WHERE {IN_PROJECT} AND run_id = $2 GROUP BY 1, 2, 3, 4, 5, 6, 7
 """
 
 type _Pieces = Mapping[str, tuple[object, ...]]  # what is done with scores → further parameters
@@ -112,9 +112,13 @@ class PostgresRuns(PoolReader):
             return await _fetch_run(connection, project, run)
 
     async def page(
-        self, project: ProjectId, of: TargetType, status: RunStatus | None, window: PageRequest
+        self,
+        project: ProjectId,
+        target_type: TargetType,
+        status: RunStatus | None,
+        window: PageRequest,
     ) -> Page[RunProgress]:
-        where = [Sql("target_type = {}", (of,))]
+        where = [Sql("target_type = {}", (target_type,))]
         where += [Sql("status = {}", (status,))] if status is not None else []
         async with self._snapshot(NARROW_BY_STATUS, project) as connection:
             return await fetch_run_page(connection, project, where, window)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.statements.sql_builder import Parameters
 from adapters.postgres.evaluation.runs.eligible_traces import (
     HAS_CONTENT,
@@ -181,7 +181,7 @@ async def _find_sessions(
     if matching.query:
         conditions.append(p.sql(has_id_containing(matching.query)))
     if changed := eligible.changed(p):
-        own = " AND ".join([OF_PROJECT, "session_id IS NOT NULL", *eligible.content(), *changed])
+        own = " AND ".join([IN_PROJECT, "session_id IS NOT NULL", *eligible.content(), *changed])
         conditions.append(f"session_id IN (SELECT DISTINCT session_id FROM traces WHERE {own})")
     return (
         p,
@@ -198,8 +198,8 @@ async def trace_conditions(
     """The WHERE conditions for `matching`, with $1 as the project, and the parameters."""
     clauses, part = filter_clauses(project, matching), fold_case(matching.name or "")
     p = Parameters([project])
-    conditions = p.all_of(one.of_many for one in clauses)
+    conditions = p.all_of(one.scan_condition for one in clauses)
     if part:
         counted = await fetch_counts(connection, project, [], part)
         conditions += p.all_of(one.clause.sql for one in counted.clauses)
-    return p, " AND ".join([OF_PROJECT, *conditions])
+    return p, " AND ".join([IN_PROJECT, *conditions])

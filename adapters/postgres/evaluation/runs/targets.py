@@ -9,7 +9,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.evaluation.runs.target_selection import (
     EligibleTraces,
@@ -59,7 +59,7 @@ NARROW_FILTERS: Final = (
 )
 
 SELECT_TRACES_OF_SESSION: Final = f"""
-SELECT trace_id FROM visible_traces WHERE {OF_PROJECT} AND session_id = $2
+SELECT trace_id FROM visible_traces WHERE {IN_PROJECT} AND session_id = $2
 ORDER BY started_at, trace_id LIMIT {SESSION_TRACES_MAX + 1}
 """
 # `expected` is that of the item of a dataset whose result the trace is.
@@ -74,21 +74,21 @@ SELECT span_count, session_id, started_at, (
     AND i.valid_from <= e.version AND (i.valid_to IS NULL OR i.valid_to > e.version)
   LIMIT 1
 ) AS expected
-FROM traces WHERE {OF_PROJECT} AND trace_id = $2
+FROM traces WHERE {IN_PROJECT} AND trace_id = $2
 """
 # The payloads of spans but outputs aren't read.
 SELECT_EARLIER_TRACES: Final = f"""
 SELECT {TRACES.select("traces")}, {", ".join(HEAD_COLUMNS[:4])}
 FROM (
   SELECT * FROM traces
-  WHERE {OF_PROJECT} AND session_id = $2 AND (started_at, trace_id) < ($3, $4)
+  WHERE {IN_PROJECT} AND session_id = $2 AND (started_at, trace_id) < ($3, $4)
   ORDER BY started_at DESC, trace_id DESC LIMIT {RECENT_OUTPUTS_MAX}
 ) AS traces LEFT JOIN trace_payloads AS p
   ON p.project_id = traces.project_id AND p.trace_id = traces.trace_id AND p.start = 0
 ORDER BY traces.started_at, traces.trace_id
 """
 SELECT_SPANS_OF_TRACES: Final = f"""
-SELECT {SPANS.select()} FROM spans WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+SELECT {SPANS.select()} FROM spans WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.pool import IN_PROJECT
 from adapters.postgres.database.read_transactions import NARROW_BY_DATE, RETRY_LATER, PoolReader
 from adapters.postgres.database.statements.sql_builder import Parameters
 from adapters.postgres.evaluation.scores.score_analytics import created_within
-from adapters.postgres.evaluation.scores.score_rows import OF_TRACES, TRACE_SCORES
+from adapters.postgres.evaluation.scores.score_rows import SCORES_OF_TRACES, TRACE_SCORES
 from domain.evaluation.agreement.calibration import (
     CANDIDATES_MAX,
     JUDGE_SCORES_PER_TRACE_MAX,
@@ -49,7 +49,7 @@ AND CASE WHEN run_id IS NULL THEN NOT {_HAS_MACHINE_VALUE} ELSE original IS NOT 
 SELECT_LABEL_PAIRS: Final = f"""
 WITH newest_labels AS MATERIALIZED (
   SELECT trace_id, number, updated_at, id FROM trace_scores
-  WHERE {OF_TRACES} AND name = $2 AND {{within}} AND {_IS_LABEL}
+  WHERE {SCORES_OF_TRACES} AND name = $2 AND {{within}} AND {_IS_LABEL}
   ORDER BY created_at DESC, id DESC LIMIT {LABELS_MAX}
 ), labels AS MATERIALIZED (
   SELECT DISTINCT ON (trace_id) trace_id, number AS person, updated_at FROM newest_labels
@@ -58,7 +58,8 @@ WITH newest_labels AS MATERIALIZED (
 SELECT trace_id, fingerprint, judge, person, updated_at FROM labels CROSS JOIN LATERAL (
   SELECT DISTINCT ON (fingerprint) fingerprint, judge FROM (
     SELECT fingerprint, {JUDGE_VALUE} AS judge, created_at, id FROM trace_scores
-    WHERE {OF_TRACES} AND trace_id = labels.trace_id AND name = $2 AND {JUDGE_VALUE} IS NOT NULL
+    WHERE {SCORES_OF_TRACES} AND trace_id = labels.trace_id AND name = $2
+      AND {JUDGE_VALUE} IS NOT NULL
     ORDER BY created_at DESC, id DESC LIMIT {JUDGE_SCORES_PER_TRACE_MAX}
   ) AS newest ORDER BY fingerprint, created_at DESC, id DESC
 ) AS judged
@@ -68,7 +69,7 @@ SELECT fingerprint, count(*) AS judged, count(*) FILTER (WHERE judge >= {{thresh
        max(judge_kind) FILTER (WHERE judge_kind = ANY({{kinds}}::text[])) AS judge_kind
 FROM (
   SELECT fingerprint, judge_kind, {JUDGE_VALUE} AS judge FROM trace_scores
-  WHERE {OF_TRACES} AND name = $2 AND {{within}} AND {JUDGE_VALUE} IS NOT NULL
+  WHERE {SCORES_OF_TRACES} AND name = $2 AND {{within}} AND {JUDGE_VALUE} IS NOT NULL
   ORDER BY created_at DESC, id DESC LIMIT {JUDGED_MAX}
 ) AS newest GROUP BY fingerprint
 """
@@ -77,7 +78,7 @@ FROM (
 WAITING: Final = f"""
 newest AS MATERIALIZED (
   SELECT id, trace_id, number, created_at FROM trace_scores
-  WHERE {OF_TRACES} AND name = $2 AND {_IS_AUTOMATED} AND number IS NOT NULL
+  WHERE {SCORES_OF_TRACES} AND name = $2 AND {_IS_AUTOMATED} AND number IS NOT NULL
   ORDER BY created_at DESC, id DESC LIMIT {CANDIDATES_MAX}
 ), of_traces AS MATERIALIZED (
   SELECT DISTINCT ON (trace_id) id, trace_id, number FROM newest
@@ -85,7 +86,7 @@ newest AS MATERIALIZED (
 ), waiting AS MATERIALIZED (
   SELECT id, trace_id, number FROM of_traces WHERE NOT EXISTS (
     SELECT 1 FROM trace_scores AS label
-    WHERE label.{OF_PROJECT} AND NOT label.is_of_span
+    WHERE label.{IN_PROJECT} AND NOT label.is_of_span
       AND label.trace_id = of_traces.trace_id AND label.name = $2
       AND label.{IS_ANNOTATION} OFFSET 0
   )
@@ -105,7 +106,7 @@ WITH {WAITING}, chosen AS MATERIALIZED (
 )
 SELECT by_chance, s.* FROM chosen CROSS JOIN LATERAL (
   SELECT {TRACE_SCORES.select()} FROM trace_scores
-  WHERE {OF_PROJECT} AND id = chosen.id OFFSET 0
+  WHERE {IN_PROJECT} AND id = chosen.id OFFSET 0
 ) AS s ORDER BY by_chance, place
 """
 
@@ -125,15 +126,15 @@ class PostgresHumanLabels(PoolReader):
             kinds=q.put([*JudgeKind]),
         )
         async with self._visible_snapshot(NARROW_BY_DATE, project) as connection:
-            of_both = await connection.fetch(pairs, *p.values)
-            of_judges = await connection.fetch(rated, *q.values)
+            paired = await connection.fetch(pairs, *p.values)
+            judged = await connection.fetch(rated, *q.values)
         return group_by_judge(
-            [(row["fingerprint"], ScorePair(row["judge"], row["person"])) for row in of_both],
+            [(row["fingerprint"], ScorePair(row["judge"], row["person"])) for row in paired],
             {
                 row["fingerprint"]: JudgeVolume(
                     judge_kind=row["judge_kind"], judged=row["judged"], passed=row["passed"]
                 )
-                for row in of_judges
+                for row in judged
             },
         )
 

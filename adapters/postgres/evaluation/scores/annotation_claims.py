@@ -8,7 +8,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
-from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
+from adapters.postgres.database.pool import IN_PROJECT, Connection, affected_rows
 from adapters.postgres.database.read_transactions import (
     READ_VIEWS,
     RETRY_LATER,
@@ -24,7 +24,7 @@ from adapters.postgres.evaluation.scores.agreement import (
     UNCERTAIN_FIRST,
     WAITING,
 )
-from adapters.postgres.evaluation.scores.score_rows import OF_TRACES, TRACE_SCORES
+from adapters.postgres.evaluation.scores.score_rows import SCORES_OF_TRACES, TRACE_SCORES
 from domain.evaluation.agreement.calibration import LABELS_MAX, QueueItem, SelectionReason
 from domain.evaluation.agreement.claims import (
     ClaimableItems,
@@ -44,7 +44,7 @@ HELD, UNCERTAIN, BY_CHANCE = "held", "uncertain", "by_chance"
 _LABELLED: Final = f"""
 SELECT count(DISTINCT trace_id) FILTER (WHERE updated_at >= $3::timestamptz) FROM (
   SELECT trace_id, updated_at FROM trace_scores
-  WHERE {OF_TRACES} AND name = $2 AND {IS_ANNOTATION}
+  WHERE {SCORES_OF_TRACES} AND name = $2 AND {IS_ANNOTATION}
   ORDER BY created_at DESC, id DESC LIMIT {LABELS_MAX}
 ) AS newest_labels
 """
@@ -56,7 +56,7 @@ SELECT (SELECT count(*) FROM waiting) AS length, ({_LABELLED}) AS labelled
 SELECT_CLAIMABLE: Final = f"""
 WITH {WAITING}, live AS MATERIALIZED (
   SELECT trace_id, holder, why, place, claimed_at, expires_at FROM annotation_claims
-  WHERE {OF_PROJECT} AND name = $2 AND expires_at > $4::timestamptz
+  WHERE {IN_PROJECT} AND name = $2 AND expires_at > $4::timestamptz
 ), free AS MATERIALIZED (
   SELECT id, trace_id, number FROM waiting
   WHERE trace_id <> ALL($6::uuid[])
@@ -78,25 +78,25 @@ WITH {WAITING}, live AS MATERIALIZED (
   SELECT (SELECT count(*) FROM waiting) AS length, ({_LABELLED}) AS labelled,
     (SELECT count(*) FROM waiting JOIN live USING (trace_id)) AS claimed,
     (SELECT count(*) FROM annotation_claims
-     WHERE {OF_PROJECT} AND expires_at > $4::timestamptz) AS claims
+     WHERE {IN_PROJECT} AND expires_at > $4::timestamptz) AS claims
 )
 SELECT counts.*, found.* FROM counts LEFT JOIN (
   SELECT part, position, why, place, claimed_at, expires_at, s.*
   FROM chosen CROSS JOIN LATERAL (
     SELECT {TRACE_SCORES.select()} FROM trace_scores
-    WHERE {OF_PROJECT} AND id = chosen.id OFFSET 0
+    WHERE {IN_PROJECT} AND id = chosen.id OFFSET 0
   ) AS s LEFT JOIN live ON part = '{HELD}' AND live.trace_id = s.trace_id
 ) AS found ON true ORDER BY part, position
 """
 # A trace that is being deleted is waited for, and then has no claim. Writers of its claims lock it
 # first, as its removal does.
 LOCK_TRACES: Final = f"""
-SELECT trace_id FROM traces WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+SELECT trace_id FROM traces WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[])
 ORDER BY project_id, trace_id FOR KEY SHARE
 """
 DELETE_SKIPPED: Final = f"""
 DELETE FROM annotation_claims
-WHERE {OF_PROJECT} AND name = $2 AND holder = $3 AND trace_id = ANY($4::uuid[])
+WHERE {IN_PROJECT} AND name = $2 AND holder = $3 AND trace_id = ANY($4::uuid[])
 """
 # A row with the same key is a claim of the holder, or an expired claim.
 UPSERT_CLAIMS: Final = """

@@ -6,7 +6,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.pool import IN_PROJECT
 from adapters.postgres.database.read_transactions import NARROW_BY_DATE, RETRY_LATER, PoolReader
 from adapters.postgres.database.statements.sql_builder import Parameters
 from adapters.postgres.evaluation.scores.score_cells import SCORES_OF
@@ -63,7 +63,7 @@ CHOOSE_AUTOMATED: Final = f"({_IS_AUTOMATED}) = has_automated"
 # there is any, those are chosen.
 _SELECT_JUDGE_KIND: Final = """
 SELECT judge_kind FROM {table}
-WHERE {among} AND name = {name} AND {within} AND number IS NOT NULL AND {of_source}
+WHERE {among} AND name = {name} AND {within} AND number IS NOT NULL AND {source_condition}
   AND judge_kind IN ({kinds})
 ORDER BY created_at DESC, id DESC LIMIT 1
 """
@@ -192,7 +192,7 @@ SELECT_HISTORY: Final = f"""
 SELECT name, number, run_id, created_at, outcome, source FROM (
   SELECT *, bool_or({_IS_AUTOMATED}) OVER (PARTITION BY name) AS has_automated
   FROM session_scores
-  WHERE {OF_PROJECT} AND session_id = $2 AND ($3::text IS NULL OR name = $3)
+  WHERE {IN_PROJECT} AND session_id = $2 AND ($3::text IS NULL OR name = $3)
 ) AS of_session
 WHERE data_type = '{DataType.NUMERIC}' AND outcome <> '{ScoreOutcome.PENDING}' AND {{chosen}}
 ORDER BY created_at DESC, id DESC LIMIT $4
@@ -200,12 +200,12 @@ ORDER BY created_at DESC, id DESC LIMIT $4
 SELECT_COMPARISON: Final = f"""
 WITH runs AS MATERIALIZED (
   SELECT EXISTS (
-    SELECT 1 FROM session_scores WHERE {OF_PROJECT} AND name = $2 AND {_IS_AUTOMATED}
+    SELECT 1 FROM session_scores WHERE {IN_PROJECT} AND name = $2 AND {_IS_AUTOMATED}
   ) AS has_automated
 ), newest AS MATERIALIZED (
   SELECT DISTINCT ON (session_id) session_id, number, created_at, run_id, source
   FROM session_scores CROSS JOIN runs
-  WHERE {OF_PROJECT} AND name = $2 AND number IS NOT NULL AND {{chosen}}
+  WHERE {IN_PROJECT} AND name = $2 AND number IS NOT NULL AND {{chosen}}
   ORDER BY session_id DESC, created_at DESC, id DESC
 ), shown AS (
   SELECT * FROM newest WHERE {{after}}
@@ -239,7 +239,7 @@ class PostgresScoreAnalytics(PoolReader):
     async def summaries(
         self,
         project: ProjectId,
-        of: ScoreTarget,
+        target: ScoreTarget,
         within: CreatedWithin,
         *,
         source: ScoreSource | None = None,
@@ -247,14 +247,14 @@ class PostgresScoreAnalytics(PoolReader):
     ) -> Sequence[ScoreSummary]:
         p = Parameters([project])
         sql = SELECT_SUMMARIES.format(
-            **_scope(of),
+            **_scope(target),
             within=created_within(p, within),
             from_runs=CHOOSE_FROM_RUNS[source],
             **_chosen(p, source),
             **_of_kind(judge_kind),
         )
         async with self._visible_snapshot(NARROW_BY_DATE, project) as connection:
-            days = await find_score_days(connection, project, of, within)
+            days = await find_score_days(connection, project, target, within)
             if days is not None:
                 cells = await days.choose(connection, None, None, source, judge_kind)
                 if cells is not None:
@@ -273,7 +273,7 @@ class PostgresScoreAnalytics(PoolReader):
     async def trend(
         self,
         project: ProjectId,
-        of: ScoreTarget,
+        target: ScoreTarget,
         names: Sequence[str],
         granularity: Granularity,
         within: CreatedWithin,
@@ -284,7 +284,7 @@ class PostgresScoreAnalytics(PoolReader):
     ) -> Sequence[TrendPoint]:
         p = Parameters([project])
         sql = SELECT_TREND.format(
-            **_scope(of),
+            **_scope(target),
             names=p.put(list(dict.fromkeys(names))),
             within=created_within(p, within),
             **_chosen(p, source),
@@ -297,7 +297,7 @@ class PostgresScoreAnalytics(PoolReader):
         async with self._visible_snapshot(NARROW_BY_DATE, project) as connection:
             days = None
             if granularity is not Granularity.HOUR:
-                days = await find_score_days(connection, project, of, within)
+                days = await find_score_days(connection, project, target, within)
             if days is not None:
                 cells = await days.choose(connection, wanted, granularity, source, judge_kind)
                 if cells is not None:
@@ -322,7 +322,7 @@ class PostgresScoreAnalytics(PoolReader):
     async def distribution(
         self,
         project: ProjectId,
-        of: ScoreTarget,
+        target: ScoreTarget,
         name: str,
         parts: int,
         within: CreatedWithin,
@@ -333,7 +333,7 @@ class PostgresScoreAnalytics(PoolReader):
     ) -> Histogram:
         p = Parameters([project])
         sql = SELECT_DISTRIBUTION.format(
-            **_scope(of),
+            **_scope(target),
             name=p.put(name),
             within=created_within(p, within),
             **_chosen(p, source),
@@ -343,7 +343,7 @@ class PostgresScoreAnalytics(PoolReader):
         async with self._visible_snapshot(NARROW_BY_DATE, project) as connection:
             days = None
             if PARTS % parts == 0:
-                days = await find_score_days(connection, project, of, within)
+                days = await find_score_days(connection, project, target, within)
             if days is not None:
                 cells = await days.choose(connection, [name], None, source, judge_kind)
                 if cells is not None:
@@ -420,17 +420,17 @@ class PostgresScoreAnalytics(PoolReader):
         return Page(shown, rows[0]["total"], end)
 
 
-def _scope(of: ScoreTarget) -> dict[str, str]:
-    table, among = SCORES_OF[of]
+def _scope(target: ScoreTarget) -> dict[str, str]:
+    table, among = SCORES_OF[target]
     return {"table": table, "among": among}
 
 
 def _chosen(p: Parameters, source: ScoreSource | None) -> dict[str, str]:
     """The condition of `scores_of_source` in SQL, and the part of it that names a source."""
     if source is None:
-        return {"chosen": CHOOSE_AUTOMATED, "of_source": "true"}
-    of_source = f"source = {p.put(source)}"
-    return {"chosen": of_source, "of_source": of_source}
+        return {"chosen": CHOOSE_AUTOMATED, "source_condition": "true"}
+    source_condition = f"source = {p.put(source)}"
+    return {"chosen": source_condition, "source_condition": source_condition}
 
 
 def _scored(row: Record) -> int:

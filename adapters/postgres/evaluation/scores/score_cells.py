@@ -2,16 +2,20 @@
 
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT
-from adapters.postgres.evaluation.scores.score_rows import OF_TRACES, SESSION_SCORES, TRACE_SCORES
+from adapters.postgres.database.pool import IN_PROJECT
+from adapters.postgres.evaluation.scores.score_rows import (
+    SCORES_OF_TRACES,
+    SESSION_SCORES,
+    TRACE_SCORES,
+)
 from domain.evaluation.scores.rollup import PART_BOUNDS
 from domain.evaluation.scores.score import ScoreTarget
 
 # The table of the scores of each target, and the condition that selects them among the others.
 SCORES_OF: Final[dict[ScoreTarget, tuple[str, str]]] = {
-    ScoreTarget.TRACE: (TRACE_SCORES.name, OF_TRACES),
-    ScoreTarget.SPAN: (TRACE_SCORES.name, f"{OF_PROJECT} AND is_of_span"),
-    ScoreTarget.SESSION: (SESSION_SCORES.name, OF_PROJECT),
+    ScoreTarget.TRACE: (TRACE_SCORES.name, SCORES_OF_TRACES),
+    ScoreTarget.SPAN: (TRACE_SCORES.name, f"{IN_PROJECT} AND is_of_span"),
+    ScoreTarget.SESSION: (SESSION_SCORES.name, IN_PROJECT),
 }
 PART: Final = f"width_bucket(number, ARRAY{list(PART_BOUNDS)}::float8[])"
 COUNTED_COLUMNS: Final = (

@@ -7,7 +7,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
 from adapters.postgres.database.statements.sql_builder import Parameters
 from adapters.postgres.database.statements.time_buckets import Bounds, split_period
@@ -42,9 +42,9 @@ _DAY: Final = timedelta(days=1)
 SELECT_ROLLUP: Final = f"""
 SELECT until, {HAS_ACTIVE_ERASURE} AS is_hiding, ARRAY(
   SELECT DISTINCT day FROM changed_score_days
-  WHERE {OF_PROJECT} AND target = $2 AND day < until LIMIT {CHANGED_DAYS_MAX + 1}
+  WHERE {IN_PROJECT} AND target = $2 AND day < until LIMIT {CHANGED_DAYS_MAX + 1}
 ) AS changed
-FROM score_rollups WHERE {OF_PROJECT} AND target = $2
+FROM score_rollups WHERE {IN_PROJECT} AND target = $2
 """
 _COUNTED_DAYS: Final = """
   AND target = {target}
@@ -57,7 +57,7 @@ SELECT name, {{bucket}} AS bucket, source, judge_kind, fingerprint, threshold, o
        sum(number_sum) AS number_sum, min(minimum) AS minimum, max(maximum) AS maximum,
        sum(passed_count)::bigint AS passed_count, max(latest_at) AS latest_at,
        max(newest_number_at) AS newest_number_at, sum(number_parts)::text AS packed
-FROM score_days WHERE {OF_PROJECT} {_COUNTED_DAYS} {{of_names}}
+FROM score_days WHERE {IN_PROJECT} {_COUNTED_DAYS} {{of_names}}
 GROUP BY 1, 2, 3, 4, 5, 6, 7 LIMIT {CELLS_MAX + 1}
 """
 # Bounds of other tables are plain columns in these conditions. With a policy on the table,
@@ -102,12 +102,12 @@ SELECT DISTINCT ON (name) name, judge_kind
 FROM unnest({names}::text[], {times}::timestamptz[]) AS undecided (name, at)
 JOIN LATERAL (
   SELECT id, judge_kind FROM {table} WHERE {among} AND name = undecided.name AND created_at = at
-    AND number IS NOT NULL AND judge_kind IN ({kinds}) {of_source}
+    AND number IS NOT NULL AND judge_kind IN ({kinds}) {source_condition}
   ORDER BY id DESC LIMIT 1
 ) AS newest ON true
 """
 _KINDS: Final = ", ".join(f"'{kind}'" for kind in SeparateKind)
-_IS_COMPARED: Final = "{of_source} AND coalesce(judge_kind <> wanted.other, true)"
+_IS_COMPARED: Final = "{source_condition} AND coalesce(judge_kind <> wanted.other, true)"
 # For each part that is wanted, its numbers on counted days and in ranges of others.
 _SELECT_NUMBERS: Final = f"""
 SELECT place, number, sum(n)::bigint AS n FROM (
@@ -122,7 +122,7 @@ SELECT place, number, sum(n)::bigint AS n FROM (
   ) AS wanted
   CROSS JOIN LATERAL (
     SELECT numbers, counts FROM score_day_numbers
-    WHERE {OF_PROJECT} AND target = {{target}} AND name = wanted.name AND part = wanted.part
+    WHERE {IN_PROJECT} AND target = {{target}} AND name = wanted.name AND part = wanted.part
       AND day >= wanted.first AND day < wanted.past
       AND NOT day = ANY({{changed}}::text[]::date[]) AND {_IS_COMPARED}
     OFFSET 0
@@ -157,7 +157,7 @@ class ScoreDays:
     """
 
     project: ProjectId
-    of: ScoreTarget
+    target: ScoreTarget
     first: datetime | None
     past: datetime
     changed: Sequence[str]
@@ -199,8 +199,8 @@ class ScoreDays:
         by_name = {one.name: one for one in names}
         counted, read = list[tuple[object, ...]](), list[tuple[object, ...]]()
         for place, one in enumerate(wanted):
-            of = by_name[one.name]
-            compared = of.from_runs, of.left_out
+            summary = by_name[one.name]
+            compared = summary.from_runs, summary.left_out
             for first, past in _overlaps((self.first, self.past), one, granularity):
                 counted.append((place, one.name, one.part, _day(first), _day(past), *compared))
             lower, upper = _bounds(one.part)
@@ -210,7 +210,7 @@ class ScoreDays:
                 for within in _overlaps(among, one, granularity)
             ]
         p = Parameters([self.project])
-        of_source = (
+        source_condition = (
             "(source = 'AUTOMATED') = wanted.from_runs"
             if source is None
             else f"source = {p.put(source)}"
@@ -225,8 +225,8 @@ class ScoreDays:
         )
         sql = _SELECT_NUMBERS.format(
             **self._scope(),
-            of_source=of_source,
-            target=p.put(self.of),
+            source_condition=source_condition,
+            target=p.put(self.target),
             changed=p.put(self.changed),
             **_columns(p, counted_names, counted),
             **_columns(p, read_names, read),
@@ -245,7 +245,7 @@ class ScoreDays:
         p = Parameters([self.project])
         sql = _SELECT_COUNTED.format(
             bucket=_bucket("day::timestamptz", granularity),
-            target=p.put(self.of),
+            target=p.put(self.target),
             first=p.put(_day(self.first)),
             past=p.put(_day(self.past)),
             changed=p.put(self.changed),
@@ -285,25 +285,25 @@ class ScoreDays:
             names=p.put([*undecided]),
             times=p.put([*undecided.values()]),
             kinds=_KINDS,
-            of_source="" if source is None else f"AND source = {p.put(source)}",
+            source_condition="" if source is None else f"AND source = {p.put(source)}",
         )
         rows = await connection.fetch(sql, *p.values)
         return {row["name"]: SeparateKind(row["judge_kind"]) for row in rows}
 
     def _scope(self) -> dict[str, str]:
-        table, among = SCORES_OF[self.of]
+        table, among = SCORES_OF[self.target]
         return {"table": table, "among": among}
 
 
 async def find_score_days(
-    connection: Connection, project: ProjectId, of: ScoreTarget, within: CreatedWithin
+    connection: Connection, project: ProjectId, target: ScoreTarget, within: CreatedWithin
 ) -> ScoreDays | None:
     """The counted days of a period; None if there are none, or if scores have to be read.
 
     That is so if data of the project is being erased, which the roll-up still counts, and while
     many days have changed.
     """
-    rollup = await connection.fetchrow(SELECT_ROLLUP, project, of)
+    rollup = await connection.fetchrow(SELECT_ROLLUP, project, target)
     if rollup is None or rollup["is_hiding"] or len(rollup["changed"]) > CHANGED_DAYS_MAX:
         return None
     until = _start(rollup["until"])
@@ -323,7 +323,7 @@ async def find_score_days(
     ranges = [*period.cuts, *_ranges_of_days(changed)]
     if end is None or end > past:
         ranges.append((past, end))
-    return ScoreDays(project, of, first, past, days, ranges)
+    return ScoreDays(project, target, first, past, days, ranges)
 
 
 def _ranges_of_days(days: Sequence[date]) -> Sequence[Bounds]:
@@ -336,14 +336,18 @@ def _ranges_of_days(days: Sequence[date]) -> Sequence[Bounds]:
     return ranges
 
 
-def _overlaps(range_: Bounds, of: NumberPart, granularity: Granularity | None) -> Iterator[Bounds]:
+def _overlaps(
+    range_: Bounds, part: NumberPart, granularity: Granularity | None
+) -> Iterator[Bounds]:
     """The part of a range in the bucket; none, or one."""
     after, before = range_
     if granularity is not None:
         width = BUCKET_WIDTHS[granularity]
-        after = of.bucket if after is None else max(after, of.bucket)
+        after = part.bucket if after is None else max(after, part.bucket)
         # Beyond the last year, the bucket has no end.
-        end = None if datetime.max.replace(tzinfo=UTC) - of.bucket < width else of.bucket + width
+        end = (
+            None if datetime.max.replace(tzinfo=UTC) - part.bucket < width else part.bucket + width
+        )
         before = before if end is None else end if before is None else min(before, end)
     if after is None or before is None or after < before:
         yield after, before

@@ -7,7 +7,7 @@ from typing import Final
 
 import asyncpg
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
+from adapters.postgres.database.pool import IN_PROJECT, Connection, Pool
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.tenants import ALL_TENANTS, Begin, within
 from adapters.postgres.database.transactions import transaction
@@ -52,7 +52,7 @@ def _next_project(table: str, among: str, after: str) -> str:
 def _select_grown(target: ScoreTarget) -> str:
     """Projects with a score of a day that is over and isn't counted: from project to project."""
     table, among = SCORES_OF[target]
-    among = among.replace(OF_PROJECT, "true")
+    among = among.replace(IN_PROJECT, "true")
     first = "'00000000-0000-0000-0000-000000000000'::uuid"
     return f"""
     WITH RECURSIVE projects AS (
@@ -84,17 +84,17 @@ SELECT_DUE: Final = {
     target: f"""
     WITH found AS MATERIALIZED (
       SELECT coalesce(
-        (SELECT until FROM score_rollups WHERE {OF_PROJECT} AND target = $2), '-infinity'::date
+        (SELECT until FROM score_rollups WHERE {IN_PROJECT} AND target = $2), '-infinity'::date
       ) AS until
     ), known AS MATERIALIZED (
       SELECT until, until::timestamptz AS since FROM found
     )
     SELECT pg_snapshot_xmin(pg_current_snapshot()) > $4::text::xid8 AS is_settled, coalesce(
       (SELECT min(day) FROM changed_score_days
-       WHERE {OF_PROJECT} AND target = $2 AND day < least(until, $3::date)),
+       WHERE {IN_PROJECT} AND target = $2 AND day < least(until, $3::date)),
       least(
         (SELECT min(day) FROM changed_score_days
-         WHERE {OF_PROJECT} AND target = $2 AND day >= until AND day < $3::date),
+         WHERE {IN_PROJECT} AND target = $2 AND day >= until AND day < $3::date),
         (SELECT (created_at AT TIME ZONE 'UTC')::date FROM {table}
          WHERE {among} AND created_at >= since AND created_at < $3::date::timestamptz
          ORDER BY created_at LIMIT 1)
@@ -110,7 +110,7 @@ EXTEND_ROLLUP: Final = """
 INSERT INTO score_rollups (project_id, target, until) VALUES ($1, $2, $3::text::date + 1)
 ON CONFLICT (project_id, target) DO UPDATE SET until = greatest(score_rollups.until, excluded.until)
 """
-_OF_DAY: Final = f"{OF_PROJECT} AND target = $2 AND day = $3::text::date"
+_OF_DAY: Final = f"{IN_PROJECT} AND target = $2 AND day = $3::text::date"
 # Changes that this transaction doesn't see stay, and so do their days.
 DELETE_DAY: Final = tuple(
     f"DELETE FROM {table} WHERE {_OF_DAY}"

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.pool import IN_PROJECT
 from adapters.postgres.database.statements.columns import WHOLE, Column, Table, columns
 from domain.evaluation.agreement.calibration import original_score
 from domain.evaluation.runs.run import TargetType
@@ -37,8 +37,8 @@ SCORE_BYTES: Final = f"""(
   {ROW_BYTES} + coalesce(octet_length(reason), 0) + octet_length(metadata::text)
   + octet_length(history::text)
 )"""
-OF_RUNS: Final = frozenset({"fingerprint", "evidence_hash"})  # set for scores of runs only
-OF_TRACES: Final = f"{OF_PROJECT} AND NOT is_of_span"  # in `trace_scores`
+RUN_COLUMNS: Final = frozenset({"fingerprint", "evidence_hash"})  # set for scores of runs only
+SCORES_OF_TRACES: Final = f"{IN_PROJECT} AND NOT is_of_span"  # in `trace_scores`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

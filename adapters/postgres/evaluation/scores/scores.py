@@ -10,7 +10,7 @@ from typing import Any, Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import (
-    OF_PROJECT,
+    IN_PROJECT,
     UNSTORABLE_ERRORS,
     Connection,
     Pool,
@@ -29,7 +29,7 @@ from adapters.postgres.database.tenants import Scope
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.scores.score_rows import (
     BRIEF_COLUMNS,
-    OF_RUNS,
+    RUN_COLUMNS,
     SCORE_BYTES,
     SCORE_TABLES,
     SESSION_SCORES,
@@ -98,7 +98,7 @@ def _select_latest(target: str, bytes_max: str) -> str:
     select = f"""
     SELECT DISTINCT ON (name, source = '{ScoreSource.AUTOMATED}') {TRACE_SCORES.select()}
     FROM visible_trace_scores
-    WHERE {OF_PROJECT} AND {target} AND outcome <> '{ScoreOutcome.PENDING}'
+    WHERE {IN_PROJECT} AND {target} AND outcome <> '{ScoreOutcome.PENDING}'
     ORDER BY {by}, created_at DESC, id DESC
     """
     return _within_size(select, by, bytes_max)
@@ -108,17 +108,17 @@ SELECT_LATEST_SCORES: Final = _select_latest("trace_id = $2 AND NOT is_of_span",
 SELECT_LATEST_SPAN_SCORES: Final = _select_latest("trace_id = $2 AND span_id = $3", "$4")
 
 
-def _select_latest_of(table: ScoreTable[Any], of_type: str, of_target: str) -> str:
+def _select_latest_of(table: ScoreTable[Any], target_type: str, target_condition: str) -> str:
     """The newest scores of many targets of a type.
 
     Only the columns of ScoreBrief: reasons and metadata may be large.
     """
     return f"""
     SELECT wanted.target, {", ".join(f"latest.{name}" for name in BRIEF_COLUMNS)}
-    FROM unnest($2::{of_type}[]) AS wanted (target) CROSS JOIN LATERAL (
+    FROM unnest($2::{target_type}[]) AS wanted (target) CROSS JOIN LATERAL (
       SELECT DISTINCT ON (name, source = '{ScoreSource.AUTOMATED}') {", ".join(BRIEF_COLUMNS)}
       FROM visible_{table.name} AS scores
-      WHERE {OF_PROJECT} AND {of_target} AND outcome <> '{ScoreOutcome.PENDING}'
+      WHERE {IN_PROJECT} AND {target_condition} AND outcome <> '{ScoreOutcome.PENDING}'
       ORDER BY name, source = '{ScoreSource.AUTOMATED}' DESC, created_at DESC, id DESC
       LIMIT {BRIEF_SCORES_MAX}
     ) AS latest
@@ -132,19 +132,19 @@ SELECT_LATEST_OF_SESSIONS: Final = _select_latest_of(
     SESSION_SCORES, "text", "scores.session_id = wanted.target"
 )
 SELECT_SCORE: Final = {
-    one.name: f"SELECT {one.select()} FROM visible_{one.name} WHERE {OF_PROJECT} AND id = $2"
+    one.name: f"SELECT {one.select()} FROM visible_{one.name} WHERE {IN_PROJECT} AND id = $2"
     for one in SCORE_TABLES.values()
 }
 LOCK_SCORE: Final = {table: f"{sql} FOR UPDATE" for table, sql in SELECT_SCORE.items()}
 DELETE_SCORE: Final = {
-    one.name: f"DELETE FROM {one.name} WHERE {OF_PROJECT} AND id = $2"
+    one.name: f"DELETE FROM {one.name} WHERE {IN_PROJECT} AND id = $2"
     for one in SCORE_TABLES.values()
 }
 HAS_SCORES_OF_OTHERS: Final = {
     one.name: f"""
     SELECT EXISTS (
       SELECT 1 FROM {one.name}
-      WHERE {OF_PROJECT} AND run_id = $2 AND author_id IS NOT NULL
+      WHERE {IN_PROJECT} AND run_id = $2 AND author_id IS NOT NULL
         AND author_id IS DISTINCT FROM $3::uuid
     )
     """
@@ -152,14 +152,14 @@ HAS_SCORES_OF_OTHERS: Final = {
 }
 # The score locks the trace, so that no other transaction deletes the span meanwhile.
 IS_SPAN_STORED: Final = f"""
-SELECT EXISTS (SELECT 1 FROM spans WHERE {OF_PROJECT} AND trace_id = $2 AND span_id = $3)
+SELECT EXISTS (SELECT 1 FROM spans WHERE {IN_PROJECT} AND trace_id = $2 AND span_id = $3)
 """
 SCORE_NOT_FOUND: Final = "Score not found"
 
 
 def _lock_target_statement(table: ScoreTable[Any], target: int) -> str:
     """Locks a trace with the target, by the parameters 1 and `target`, so that it isn't deleted."""
-    where = f"{OF_PROJECT} AND {table.target} = ${target}"
+    where = f"{IN_PROJECT} AND {table.target} = ${target}"
     # A session that loses a trace to an erasure is hidden, and its scores are deleted.
     is_shown = f"AND EXISTS (SELECT 1 FROM visible_sessions WHERE {where})"
     return f"""
@@ -188,7 +188,7 @@ INSERT_SCORE: Final = {one.name: _insert_statement(one) for one in SCORE_TABLES.
 LOCK_TARGET: Final = {one.name: _lock_target_statement(one, 2) for one in SCORE_TABLES.values()}
 SELECT_TARGETS: Final = {
     one.name: f"""
-    SELECT id, {one.target} AS target FROM {one.name} WHERE {OF_PROJECT} AND id = ANY($2::uuid[])
+    SELECT id, {one.target} AS target FROM {one.name} WHERE {IN_PROJECT} AND id = ANY($2::uuid[])
     """
     for one in SCORE_TABLES.values()
 }
@@ -206,11 +206,13 @@ def _update_statement(table: ScoreTable[Any]) -> str:
     """
     sent = table.names[1:]
     new = {name: f"sent.{name}" for name in sent if name != "id"}
-    new |= {name: f"coalesce({new[name]}, {table.name}.{name})" for name in OF_RUNS & new.keys()}
+    new |= {
+        name: f"coalesce({new[name]}, {table.name}.{name})" for name in RUN_COLUMNS & new.keys()
+    }
     return f"""
     UPDATE {table.name} SET {", ".join(f"{name} = {value}" for name, value in new.items())}
     FROM {table.unnest("sent", *sent, first=2)} CROSS JOIN LATERAL (
-      SELECT ctid AS place FROM {table.name} WHERE {OF_PROJECT} AND id = sent.id LIMIT 1
+      SELECT ctid AS place FROM {table.name} WHERE {IN_PROJECT} AND id = sent.id LIMIT 1
     ) AS found
     WHERE {table.name}.ctid = found.place
     """
@@ -281,7 +283,7 @@ class _Scores[S: Score](PoolReader):
         where = filter_conditions(self.table, matching)
         page = None
         if where.keys() <= {IS_OF_SPAN} and window.offset <= NEAR_OFFSET_MAX:
-            among = " AND ".join([OF_PROJECT, *(sql.text for sql in where.values())])
+            among = " AND ".join([IN_PROJECT, *(sql.text for sql in where.values())])
             some = (
                 f"SELECT 1 FROM {self.table.name} WHERE {among} {self._up_to(self.counted_max + 1)}"
             )
@@ -294,7 +296,7 @@ class _Scores[S: Score](PoolReader):
                 page = await self._fetch_narrowed(connection, query, where)
         return page.to_page(window.limit, self.table.score, list_position)
 
-    async def of_run(self, project: ProjectId, run: RunId) -> Sequence[S]:
+    async def by_run(self, project: ProjectId, run: RunId) -> Sequence[S]:
         return await self._all(project, "run_id", run)
 
     async def _add_new(
@@ -342,7 +344,7 @@ class _Scores[S: Score](PoolReader):
     async def _all(self, project: ProjectId, column: str, value: object) -> Sequence[S]:
         """All scores with a value in a column, newest first."""
         select = f"""
-        SELECT {self.table.select()} FROM {self.table.name} WHERE {OF_PROJECT} AND {column} = $2
+        SELECT {self.table.select()} FROM {self.table.name} WHERE {IN_PROJECT} AND {column} = $2
         """
         sql = _within_size(select, "created_at DESC, id DESC", "$3")
         values = (project, value, self.bytes_max)
@@ -384,17 +386,17 @@ class _Scores[S: Score](PoolReader):
         without `rest`, exact if few scores satisfy it, and otherwise an estimate.
         """
         p = Parameters([project])
-        among = " AND ".join([OF_PROJECT, *p.all_of(served)])
+        among = " AND ".join([IN_PROJECT, *p.all_of(served)])
         matches = " AND ".join(p.all_of(rest)) or "true"
-        of_table = f"SELECT * FROM {self.table.name} WHERE {among}"
+        table_scores = f"SELECT * FROM {self.table.name} WHERE {among}"
         read, found = self.sampled_max, self.sampled_max
         if rest:
-            sample = f"({of_table} {self._up_to(self.sampled_max)}) AS sample"
+            sample = f"({table_scores} {self._up_to(self.sampled_max)}) AS sample"
             sql = f"SELECT count(*), count(*) FILTER (WHERE {matches}) FROM {sample}"
             [[read, found]] = await connection.fetch(sql, *p.values)
             if read < self.sampled_max:
                 return read, found
-        some = f"({of_table} AND {matches} {self._up_to(self.counted_max + 1)}) AS counted"
+        some = f"({table_scores} AND {matches} {self._up_to(self.counted_max + 1)}) AS counted"
         total: int = await connection.fetchval(f"SELECT count(*) FROM {some}", *p.values)
         return max(total, total * read // max(found, 1)), total
 
@@ -409,13 +411,13 @@ class PostgresTraceScores(_Scores[TraceScore]):
     table: ScoreTable[TraceScore] = field(default=TRACE_SCORES, kw_only=True)
 
     async def add(self, score: TraceScore, *, checks_span: bool = True) -> TraceScore:
-        of = (score.project_id, score.trace_id, score.span_id)
+        place = (score.project_id, score.trace_id, score.span_id)
         async with _write_connection(self.pool, score.project_id) as connection:
             stored = await _insert_score(connection, self.table, score)
             if (
                 checks_span
                 and score.is_of_span
-                and not await connection.fetchval(IS_SPAN_STORED, *of)
+                and not await connection.fetchval(IS_SPAN_STORED, *place)
             ):
                 raise NotFound("Span not found")
         return stored
@@ -455,7 +457,7 @@ class PostgresSessionScores(_Scores[SessionScore]):
     ) -> Mapping[ScoreId, str]:
         return await self._add_new(project, session, scores)
 
-    async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
+    async def by_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
         return await self._all(project, "session_id", session)
 
     async def latest_of_sessions(

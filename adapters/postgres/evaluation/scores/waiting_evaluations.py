@@ -10,7 +10,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.pool import (
-    OF_PROJECT,
+    IN_PROJECT,
     Connection,
     Pool,
     affected_rows,
@@ -33,12 +33,12 @@ _decoder: Final = msgspec.json.Decoder(SentEvaluation)
 
 COUNT_WAITING: Final = f"""
 SELECT count(*) FROM (
-  SELECT 1 FROM waiting_evaluations WHERE {OF_PROJECT} LIMIT $2
+  SELECT 1 FROM waiting_evaluations WHERE {IN_PROJECT} LIMIT $2
 ) AS counted
 """
 SELECT_WAITING: Final = f"""
 SELECT known.id FROM unnest($2::uuid[]) AS sent (id) CROSS JOIN LATERAL (
-  SELECT id FROM waiting_evaluations WHERE {OF_PROJECT} AND id = sent.id OFFSET 0
+  SELECT id FROM waiting_evaluations WHERE {IN_PROJECT} AND id = sent.id OFFSET 0
 ) AS known
 """
 INSERT_WAITING: Final = """
@@ -77,15 +77,15 @@ ORDER BY one.stored_at, one.project_id, one.id LIMIT {DUE_MAX}
 # Before it is asked which are erased: a trace that is being deleted is waited for, and deleting
 # those that are locked waits, and deletes their evaluations.
 LOCK_TRACES: Final = f"""
-SELECT 1 FROM traces WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+SELECT 1 FROM traces WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[])
 ORDER BY project_id, trace_id FOR KEY SHARE
 """
 SELECT_ERASED: Final = f"""
-SELECT trace_id FROM erased_traces WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+SELECT trace_id FROM erased_traces WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 # Looked for in the encoded evaluation: in quotes it can't be part of another text. PostgreSQL
 # reads no member of JSON with NUL.
-_OF_SESSION: Final = f"{OF_PROJECT} AND position($2::bytea IN data) > 0"
+_OF_SESSION: Final = f"{IN_PROJECT} AND position($2::bytea IN data) > 0"
 DELETE_OF_SESSION: Final = f"DELETE FROM waiting_evaluations WHERE {_OF_SESSION}"
 COUNT_OF_SESSION: Final = f"""
 SELECT count(*) FROM waiting_evaluations

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
+from adapters.postgres.database.pool import IN_PROJECT, Connection, affected_rows
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES, ScoreTable
 from adapters.postgres.evaluation.scores.scores import update_scores
 from adapters.postgres.evaluation.work_queue.run_rows import (
@@ -35,20 +35,20 @@ DETAILED_AT_ONCE: Final = 64  # those with details: each is read, and may have h
 
 LOCK_TARGETS_IN_FLIGHT: Final = f"""
 SELECT target, metrics FROM eval_jobs
-WHERE {OF_PROJECT} AND run_id = $2 AND due_at IS NOT NULL
+WHERE {IN_PROJECT} AND run_id = $2 AND due_at IS NOT NULL
 ORDER BY target FOR UPDATE
 """
 CLOSE_OPEN_TARGETS: Final = f"""
 UPDATE eval_jobs SET state = 'done', due_at = NULL, updated_at = $3
-WHERE {OF_PROJECT} AND run_id = $2 AND {IS_OPEN_TARGET}
+WHERE {IN_PROJECT} AND run_id = $2 AND {IS_OPEN_TARGET}
 """
 BEGIN_CANCELLATION: Final = f"""
 UPDATE eval_runs SET cancelled_at = $3, announced_at = $3,
   {", ".join(f"{column} = ${n}" for n, column in enumerate(TALLY_COLUMNS, start=4))}
-WHERE {OF_PROJECT} AND id = $2
+WHERE {IN_PROJECT} AND id = $2
 """
 UPDATE_CANCELLATION: Final = f"""
-UPDATE eval_runs SET skipped_count = $3, announced_at = $4 WHERE {OF_PROJECT} AND id = $2
+UPDATE eval_runs SET skipped_count = $3, announced_at = $4 WHERE {IN_PROJECT} AND id = $2
 """
 IS_PENDING_SCORE: Final = f"run_id = $2 AND outcome = '{ScoreOutcome.PENDING}'"
 # A reason or metadata from a client. An object without members has two characters.
@@ -64,18 +64,18 @@ UPDATE {{table}}
 SET outcome = $3, source = $4, reason = $5, metadata = $6, code = $7, updated_at = $8
 WHERE ctid = ANY(ARRAY(
   SELECT ctid FROM {{table}} WHERE {IS_PENDING} AND NOT {HAS_DETAILS} AND ctid = ANY(ARRAY(
-    SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {IS_PENDING_WITHOUT_DETAILS} LIMIT $9
+    SELECT ctid FROM {{table}} WHERE {IN_PROJECT} AND {IS_PENDING_WITHOUT_DETAILS} LIMIT $9
   )) ORDER BY (project_id, id) FOR UPDATE SKIP LOCKED
 ))
 """
 LOCK_DETAILED: Final = f"""
 SELECT {{columns}} FROM {{table}}
 WHERE {IS_PENDING} AND {HAS_DETAILS} AND ctid = ANY(ARRAY(
-  SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {IS_PENDING_WITH_DETAILS} LIMIT $3
+  SELECT ctid FROM {{table}} WHERE {IN_PROJECT} AND {IS_PENDING_WITH_DETAILS} LIMIT $3
 )) ORDER BY (project_id, id) FOR UPDATE SKIP LOCKED
 """
 WAIT_FOR_SCORE: Final = f"""
-SELECT 1 FROM {{table}} WHERE {OF_PROJECT} AND {IS_PENDING_SCORE} LIMIT 1 FOR SHARE
+SELECT 1 FROM {{table}} WHERE {IN_PROJECT} AND {IS_PENDING_SCORE} LIMIT 1 FOR SHARE
 """
 
 
@@ -97,7 +97,7 @@ async def continue_cancellation(
     if not begun:  # else in the next transaction: each locks the rows of newest scores in order
         skipped += await _skip_some(connection, run, since, most)
     key, table = (run.project_id, run.id), SCORE_TABLES[run.target_type]
-    more = f"SELECT EXISTS (SELECT 1 FROM {table.name} WHERE {OF_PROJECT} AND {IS_PENDING_SCORE})"
+    more = f"SELECT EXISTS (SELECT 1 FROM {table.name} WHERE {IN_PROJECT} AND {IS_PENDING_SCORE})"
     if await connection.fetchval(more, *key):
         await connection.execute(UPDATE_CANCELLATION, *key, skipped, now)
         return False
@@ -150,7 +150,7 @@ async def _skip_without_details(
     connection: Connection, table: ScoreTable[Any], key: tuple[Any, ...], now: datetime, most: int
 ) -> int:
     """Skips scores without details; all get the values of one example. Returns how many."""
-    where = f"{OF_PROJECT} AND {IS_PENDING_WITHOUT_DETAILS}"
+    where = f"{IN_PROJECT} AND {IS_PENDING_WITHOUT_DETAILS}"
     sql = f"SELECT {table.select()} FROM {table.name} WHERE {where} LIMIT 1"
     row = await connection.fetchrow(sql, *key)
     if row is None:

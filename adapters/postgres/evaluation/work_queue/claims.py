@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
 from adapters.postgres.evaluation.scores.scores import update_scores
@@ -36,28 +36,28 @@ IS_CLAIMABLE: Final = (
 # Waits for a transaction that cancels or settles the run, and blocks those that follow.
 LOCK_RUNNING_RUN: Final = f"""
 SELECT {RUN_WITHOUT_FILTERS} FROM eval_runs
-WHERE {OF_PROJECT} AND id = $2 AND status = '{RunStatus.RUNNING}' FOR SHARE
+WHERE {IN_PROJECT} AND id = $2 AND status = '{RunStatus.RUNNING}' FOR SHARE
 """
 CLAIM_TARGET: Final = f"""
 UPDATE eval_jobs SET state = 'running', attempts = attempts + 1, due_at = $5, updated_at = $4
-WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND {IS_CLAIMABLE} AND attempts < {ATTEMPTS_MAX}
+WHERE {IN_PROJECT} AND run_id = $2 AND target = $3 AND {IS_CLAIMABLE} AND attempts < {ATTEMPTS_MAX}
 RETURNING metrics, attempts
 """
 IS_EXHAUSTED: Final = f"""
 SELECT EXISTS (
   SELECT 1 FROM eval_jobs
-  WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND {IS_CLAIMABLE}
+  WHERE {IN_PROJECT} AND run_id = $2 AND target = $3 AND {IS_CLAIMABLE}
     AND attempts >= {ATTEMPTS_MAX}
 )
 """
 LOCK_EXHAUSTED_TARGET: Final = f"""
 SELECT target, metrics, last_code, attempts FROM eval_jobs
-WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND {IS_CLAIMABLE} AND attempts >= {ATTEMPTS_MAX}
+WHERE {IN_PROJECT} AND run_id = $2 AND target = $3 AND {IS_CLAIMABLE} AND attempts >= {ATTEMPTS_MAX}
 FOR UPDATE
 """
 # Only the latest claim matches.
 _WHERE_CLAIMED: Final = f"""
-WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND {_STATE} = 'running' AND attempts = $4
+WHERE {IN_PROJECT} AND run_id = $2 AND target = $3 AND {_STATE} = 'running' AND attempts = $4
 """
 # Metrics of one target are recorded concurrently: if the lease was renewed recently, none of them
 # waits for this lock.
@@ -68,7 +68,7 @@ LOCK_CLAIMED_TARGETS: Final = f"""
 SELECT found.* FROM unnest($2::uuid[], $3::text[], $4::int[]) AS held (run_id, target, attempt)
 CROSS JOIN LATERAL (
   SELECT run_id, target, metrics FROM eval_jobs
-  WHERE {OF_PROJECT} AND run_id = held.run_id AND target = held.target
+  WHERE {IN_PROJECT} AND run_id = held.run_id AND target = held.target
     AND {_STATE} = 'running' AND attempts = held.attempt
   LIMIT 1 FOR UPDATE
 ) AS found
@@ -83,7 +83,7 @@ FROM unnest($4::uuid[], $5::text[], $6::int[], $7::int[], $8::int[], $9::text[])
   AS over (run_id, target, {", ".join(RESULT_COLUMNS)})
 CROSS JOIN LATERAL (
   SELECT ctid AS place FROM eval_jobs
-  WHERE {OF_PROJECT} AND run_id = over.run_id AND target = over.target LIMIT 1
+  WHERE {IN_PROJECT} AND run_id = over.run_id AND target = over.target LIMIT 1
 ) AS found
 WHERE eval_jobs.ctid = found.place
 """

@@ -7,7 +7,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.evaluation.work_queue.run_rows import RUN_WITHOUT_FILTERS, run_from_row
 from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT
 from application.jobs import EvaluateTargetJob
@@ -30,7 +30,7 @@ SELECT_NEXT_RUNS: Final = f"""
 WITH running AS MATERIALIZED (
   SELECT id, created_at, going, put_back FROM eval_runs
   CROSS JOIN LATERAL ({COUNT_IN_FLIGHT.format(now="$4")}) AS counted
-  WHERE {OF_PROJECT} AND status = 'RUNNING'
+  WHERE {IN_PROJECT} AND status = 'RUNNING'
 ), free AS MATERIALIZED (
   SELECT greatest(least($2 - sum(going - put_back), $3), 0)::integer AS room FROM running
 )
@@ -38,11 +38,11 @@ SELECT run.*, next.going, next.room FROM (
   SELECT id, created_at, going, (SELECT room FROM free) AS room FROM running
   WHERE going < $2 AND (
     SELECT 1 FROM eval_jobs
-    WHERE {OF_PROJECT} AND run_id = running.id AND state = 'waiting' ORDER BY place LIMIT 1
+    WHERE {IN_PROJECT} AND run_id = running.id AND state = 'waiting' ORDER BY place LIMIT 1
   ) IS NOT NULL
   ORDER BY going, created_at, id LIMIT (SELECT room FROM free)
 ) AS next CROSS JOIN LATERAL (
-  SELECT {RUN_WITHOUT_FILTERS} FROM eval_runs WHERE {OF_PROJECT} AND id = next.id LIMIT 1
+  SELECT {RUN_WITHOUT_FILTERS} FROM eval_runs WHERE {IN_PROJECT} AND id = next.id LIMIT 1
 ) AS run
 ORDER BY next.created_at, next.id
 """
@@ -50,7 +50,7 @@ SELECT_WAITING_TARGETS: Final = f"""
 SELECT next.run_id, next.target, next.metrics AS own FROM unnest($2::uuid[]) AS run (id)
 CROSS JOIN LATERAL (
   SELECT run_id, target, metrics, place FROM eval_jobs
-  WHERE {OF_PROJECT} AND run_id = run.id AND state = 'waiting' ORDER BY place LIMIT $3
+  WHERE {IN_PROJECT} AND run_id = run.id AND state = 'waiting' ORDER BY place LIMIT $3
 ) AS next
 ORDER BY next.place
 """
@@ -60,7 +60,7 @@ QUEUE_TARGETS: Final = f"""
 UPDATE eval_jobs SET state = 'queued', run_after = $4, due_at = $5, updated_at = $4
 FROM unnest($2::uuid[], $3::text[]) AS picked (run, target) CROSS JOIN LATERAL (
   SELECT ctid AS place FROM eval_jobs
-  WHERE {OF_PROJECT} AND run_id = picked.run AND target = picked.target
+  WHERE {IN_PROJECT} AND run_id = picked.run AND target = picked.target
     AND state || '' = 'waiting'
   LIMIT 1 FOR UPDATE SKIP LOCKED
 ) AS free

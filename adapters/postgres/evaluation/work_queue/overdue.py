@@ -1,6 +1,6 @@
 """Queries across projects: overdue runs and targets, the oldest wait, dead targets.
 
-Rows of removed projects are skipped, as `OF_PROJECT` does for one project.
+Rows of removed projects are skipped, as `IN_PROJECT` does for one project.
 """
 
 from datetime import datetime

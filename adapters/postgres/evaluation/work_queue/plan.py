@@ -7,7 +7,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.removed_projects import check_not_removed
 from adapters.postgres.database.statements.columns import array_text, arrays
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES, ScoreTable
@@ -50,24 +50,24 @@ RETURNING 1
 """
 SELECT_UNPLANNED_TARGETS: Final = f"""
 SELECT target, metrics, place FROM eval_jobs
-WHERE {OF_PROJECT} AND run_id = $2 AND state = 'unplanned' ORDER BY place LIMIT $3
+WHERE {IN_PROJECT} AND run_id = $2 AND state = 'unplanned' ORDER BY place LIMIT $3
 """
 SELECT_TRACE_ENVIRONMENTS: Final = f"""
 SELECT trace_id, environment FROM traces
-WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND environment IS NOT NULL
+WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[]) AND environment IS NOT NULL
 """
 MARK_TARGETS_PLANNED: Final = f"""
 UPDATE eval_jobs SET state = 'waiting', updated_at = $4
-WHERE {OF_PROJECT} AND run_id = $2 AND state = 'unplanned' AND place <= $3
+WHERE {IN_PROJECT} AND run_id = $2 AND state = 'unplanned' AND place <= $3
 """
 UPDATE_RUN_STATUS: Final = f"""
-UPDATE eval_runs SET status = $3, announced_at = $4 WHERE {OF_PROJECT} AND id = $2
+UPDATE eval_runs SET status = $3, announced_at = $4 WHERE {IN_PROJECT} AND id = $2
 """
 # A run that is stored again after its delete has the ids of the scores that stayed without it.
 # Those that people changed are its scores again, and the others make room for new ones.
 _LOCK_DETACHED: Final = f"""
 SELECT ctid FROM {{table}}
-WHERE {OF_PROJECT} AND id = ANY($2::uuid[]) AND run_id IS NULL AND source {{sign}} $3
+WHERE {IN_PROJECT} AND id = ANY($2::uuid[]) AND run_id IS NULL AND source {{sign}} $3
 ORDER BY project_id, id FOR UPDATE
 """
 DELETE_DETACHED: Final = f"""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES, ScoreTable
 from adapters.postgres.evaluation.scores.scores import update_scores
 from adapters.postgres.evaluation.work_queue.run_rows import (
@@ -35,20 +35,20 @@ RUN_SELECT_LIST: Final = f"{', '.join(RUN_COLUMNS)}, {_STATE}"
 LOCK_RUNS: Final = f"""
 SELECT found.* FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
   SELECT {RUN_WITHOUT_FILTERS}, {_STATE} FROM eval_runs
-  WHERE {OF_PROJECT} AND id = wanted.id LIMIT 1 FOR NO KEY UPDATE
+  WHERE {IN_PROJECT} AND id = wanted.id LIMIT 1 FOR NO KEY UPDATE
 ) AS found
 """
 END_RUN: Final = f"""
 UPDATE eval_runs SET status = $3, error_message = $4, completed_at = $5, announced_at = NULL,
   {", ".join(f"{column} = ${n}" for n, column in enumerate(TALLY_COLUMNS, start=6))}
-WHERE {OF_PROJECT} AND id = $2
+WHERE {IN_PROJECT} AND id = $2
 """
 IS_OPEN_TARGET: Final = "state IN ('unplanned', 'waiting', 'queued', 'running')"
 # A subquery for each run, instead of a join, for which the planner may read all targets. It has the
 # order of an index, since the planner may look for one of many open targets in the whole table.
 SELECT_RUNS_TO_SETTLE: Final = f"""
 SELECT run.id FROM unnest($2::uuid[]) AS run (id) WHERE (
-  SELECT 1 FROM eval_jobs WHERE {OF_PROJECT} AND run_id = run.id AND {IS_OPEN_TARGET}
+  SELECT 1 FROM eval_jobs WHERE {IN_PROJECT} AND run_id = run.id AND {IS_OPEN_TARGET}
   ORDER BY state LIMIT 1
 ) IS NULL
 """
@@ -83,9 +83,9 @@ async def close_scores(
 
     found: dict[ScoreId, Execution] = {}
     for table in SCORE_TABLES.values():
-        of_table = [one for one in work if SCORE_TABLES[one[0].target_type] is table]
-        if ids := [score for one in of_table for score in score_ids(*one)]:
-            project = of_table[0][0].project_id
+        table_work = [one for one in work if SCORE_TABLES[one[0].target_type] is table]
+        if ids := [score for one in table_work for score in score_ids(*one)]:
+            project = table_work[0][0].project_id
             found |= await _close_scores(connection, table, project, ids, close)
     results: list[tuple[object, ...]] = []
     for run, item in work:
@@ -136,7 +136,7 @@ async def lock_pending_by_id(
         f"""
         SELECT {table.select("found")}
         FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
-          SELECT * FROM {table.name} WHERE {OF_PROJECT} AND id = wanted.id AND {IS_PENDING}
+          SELECT * FROM {table.name} WHERE {IN_PROJECT} AND id = wanted.id AND {IS_PENDING}
           LIMIT 1 FOR UPDATE
         ) AS found
         """,

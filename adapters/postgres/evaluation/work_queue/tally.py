@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.statements.keyset_pages import KeysetQuery
 from adapters.postgres.database.statements.sql_builder import Sql
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES, ScoreTable
@@ -35,11 +35,11 @@ SELECT run_id, codes, count(*) AS targets, count(scored) AS evaluated,
   coalesce(sum(skipped), 0) AS skipped,
   count(*) FILTER (WHERE state = 'waiting' AND metrics IS NULL) AS alike,
   coalesce(sum(cardinality(metrics)) FILTER (WHERE state = 'waiting'), 0) AS others
-FROM eval_jobs WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) GROUP BY run_id, codes
+FROM eval_jobs WHERE {IN_PROJECT} AND run_id = ANY($2::uuid[]) GROUP BY run_id, codes
 """
 SELECT_TARGETS_IN_FLIGHT: Final = f"""
 SELECT run_id, target, metrics, state, run_after, last_code FROM eval_jobs
-WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) AND due_at IS NOT NULL
+WHERE {IN_PROJECT} AND run_id = ANY($2::uuid[]) AND due_at IS NOT NULL
 """
 
 
@@ -132,7 +132,7 @@ async def fetch_executions(
     sql = f"""
     SELECT found.* FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
       SELECT id, name, outcome, code FROM {table.name}
-      WHERE {OF_PROJECT} AND id = wanted.id LIMIT 1
+      WHERE {IN_PROJECT} AND id = wanted.id LIMIT 1
     ) AS found
     """
     return {

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.pool import IN_PROJECT
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.tenants import ALL_TENANTS, BEGIN_PLANNED
 from adapters.postgres.database.transactions import transaction
-from adapters.postgres.evaluation.scores.score_rows import OF_TRACES, TRACE_SCORES
+from adapters.postgres.evaluation.scores.score_rows import SCORES_OF_TRACES, TRACE_SCORES
 from adapters.postgres.evaluation.scores.scores import check_storable
 from adapters.postgres.evaluation.work_queue import claims, overdue
 from adapters.postgres.evaluation.work_queue.claims import finish
@@ -36,12 +36,12 @@ _log: Final = logging.getLogger(__name__)
 FAILED_PROJECTS_MAX: Final = 20  # of one call: each may wait for a timeout
 
 _LIVE_RUN: Final = f"""
-SELECT 1 FROM eval_runs WHERE {OF_PROJECT} AND id = $2
+SELECT 1 FROM eval_runs WHERE {IN_PROJECT} AND id = $2
   AND status = '{RunStatus.RUNNING}' AND cancelled_at IS NULL
 """
 SELECT_LIVE_RUN: Final = f"""
 {_LIVE_RUN} AND ($3::uuid IS NULL OR EXISTS (
-  SELECT 1 FROM visible_traces WHERE {OF_PROJECT} AND trace_id = $3
+  SELECT 1 FROM visible_traces WHERE {IN_PROJECT} AND trace_id = $3
 ))
 """
 _TRACE_ID_PARAMETER: Final = f"${TRACE_SCORES.names.index('trace_id') + 1}::uuid"
@@ -49,7 +49,7 @@ _TRACE_ID_PARAMETER: Final = f"${TRACE_SCORES.names.index('trace_id') + 1}::uuid
 LOCK_LIVE_RUN: Final = f"{_LIVE_RUN} FOR KEY SHARE"
 INSERT_SIGNAL: Final = f"""
 WITH trace AS MATERIALIZED (
-  SELECT 1 FROM traces WHERE {OF_PROJECT} AND trace_id = {_TRACE_ID_PARAMETER} FOR KEY SHARE
+  SELECT 1 FROM traces WHERE {IN_PROJECT} AND trace_id = {_TRACE_ID_PARAMETER} FOR KEY SHARE
 )
 INSERT INTO trace_scores ({TRACE_SCORES.select()}) SELECT {TRACE_SCORES.typed_parameters()}
 FROM trace ON CONFLICT (project_id, id) DO NOTHING
@@ -59,7 +59,7 @@ SELECT_SIGNALS: Final = f"""
 SELECT found.* FROM unnest($3::text[], $4::text[], $5::text[]) AS wanted (name, mark, evidence)
 CROSS JOIN LATERAL (
   SELECT {TRACE_SCORES.select()} FROM trace_scores
-  WHERE {OF_TRACES} AND trace_id = $2 AND name = wanted.name
+  WHERE {SCORES_OF_TRACES} AND trace_id = $2 AND name = wanted.name
     AND fingerprint = wanted.mark AND evidence_hash = wanted.evidence
     AND outcome = '{ScoreOutcome.SCORED}' AND data_type = '{DataType.NUMERIC}'
     AND source = '{ScoreSource.AUTOMATED}'

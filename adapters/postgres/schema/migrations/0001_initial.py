@@ -725,12 +725,12 @@ CREATE INDEX IF NOT EXISTS {table}_name{suffix} ON {table} (project_id, name, cr
 """
 
 
-def _score_indexes(table: str, of_target: str) -> str:
-    """`of_target` are the columns that identify a target."""
+def _score_indexes(table: str, target_columns: str) -> str:
+    """`target_columns` are the columns that identify a target."""
     return f"""
 -- The latest score of each name, the history of a session, and signals that can be reused.
 CREATE INDEX IF NOT EXISTS {table}_target
-    ON {table} (project_id, {of_target}, name, created_at, id);
+    ON {table} (project_id, {target_columns}, name, created_at, id);
 CREATE INDEX IF NOT EXISTS {table}_run ON {table} (project_id, run_id, created_at, id)
     WHERE run_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS {table}_pending ON {table} (project_id, run_id)
@@ -794,7 +794,7 @@ def _keep_latest_trace_scores() -> str:
     """
     known = "project_id, trace_id, name, source, id, created_at, outcome, number"
     is_counted = "NOT is_of_span AND outcome <> 'pending'"
-    of_score = "project_id = one.project_id AND trace_id = one.trace_id AND name = one.name"
+    same_score = "project_id = one.project_id AND trace_id = one.trace_id AND name = one.name"
     in_order = "ORDER BY project_id, trace_id, name, source = 'AUTOMATED', id"
 
     def select(rows: str, other: str = "") -> str:
@@ -828,11 +828,11 @@ def _keep_latest_trace_scores() -> str:
             CONTINUE WHEN EXISTS (
               SELECT 1 FROM removals AS r WHERE r.project_id = one.project_id
             );
-            PERFORM 1 FROM latest_trace_scores WHERE {of_score} ORDER BY is_automated FOR UPDATE;
-            DELETE FROM latest_trace_scores WHERE {of_score} AND score_id = one.id;
+            PERFORM 1 FROM latest_trace_scores WHERE {same_score} ORDER BY is_automated FOR UPDATE;
+            DELETE FROM latest_trace_scores WHERE {same_score} AND score_id = one.id;
             IF FOUND THEN
                 SELECT id, created_at, outcome, number INTO newest FROM trace_scores
-                WHERE {of_score} AND {is_counted}
+                WHERE {same_score} AND {is_counted}
                   AND (source = 'AUTOMATED') = (one.source = 'AUTOMATED')
                 ORDER BY created_at DESC, id DESC LIMIT 1;
                 IF FOUND THEN {upsert("newest")} END IF;
@@ -1611,7 +1611,7 @@ DO $$
     END $$;
 """
 
-# Statements get the id of their project from a subquery (`OF_PROJECT`), so the planner assumes a
+# Statements get the id of their project from a subquery (`IN_PROJECT`), so the planner assumes a
 # project of average size. With thousands of small projects the average is a few rows: any index
 # would seem as good as another, and a page would read all rows of a large project. With this
 # number it assumes that a project has half of each table. What it then reads too much of a
@@ -1625,7 +1625,7 @@ PLANNING: Final = "".join(
 SHARED: Final = (IDENTITY, SHARED_SPENDING, WORKERS, ORGANIZATION_SECURITY)
 
 
-def of_group(group: TableGroup) -> Sequence[str]:
+def group_scripts(group: TableGroup) -> Sequence[str]:
     return (
         *(REMOVALS, TRACES, SEARCH, FRAGMENTS, ROLLUPS, SCORES, RUNS, JUDGE_COSTS, CUSTOM_METRICS),
         *(DATASETS, EXPERIMENTS, MONITORS, EXPORTS, PRICING, ERASURES, PROJECT_SECURITY),
@@ -1694,7 +1694,7 @@ BACKWARDS: Final = (
 
 
 MIGRATION: Final = SqlMigration(
-    id=ID, description=DESCRIPTION, shared=SHARED, of_group=of_group, backwards=BACKWARDS
+    id=ID, description=DESCRIPTION, shared=SHARED, group_scripts=group_scripts, backwards=BACKWARDS
 )
 
 

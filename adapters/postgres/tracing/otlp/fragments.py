@@ -157,8 +157,8 @@ class TraceFragments:
         """The fragments once they are inserted: nothing else needs their stored form."""
         return TraceFragments(
             {
-                hex_id: {digest: replace(one, data=b"") for digest, one in of_span.items()}
-                for hex_id, of_span in self.by_span.items()
+                hex_id: {digest: replace(one, data=b"") for digest, one in span_fragments.items()}
+                for hex_id, span_fragments in self.by_span.items()
             }
         )
 
@@ -171,11 +171,13 @@ class TraceFragments:
         return ASSIGNED in self.by_span
 
     def digests(self) -> set[bytes]:
-        return {digest for of_span in self.by_span.values() for digest in of_span}
+        return {digest for span_fragments in self.by_span.values() for digest in span_fragments}
 
     def has_new(self, new: Collection[bytes]) -> bool:
         """Whether one of the fragments is among the new digests."""
-        return any(digest in new for of_span in self.by_span.values() for digest in of_span)
+        return any(
+            digest in new for span_fragments in self.by_span.values() for digest in span_fragments
+        )
 
 
 def has_span(fragments: Mapping[bytes, SentFragment]) -> bool:
@@ -261,12 +263,12 @@ def _rows(
     """The columns of INSERT_FRAGMENTS; the last is the span that a record may wait for."""
     for key, fragments in traces.items():
         makes_no_trace = key in new and not fragments.has_span
-        for hex_id, of_span in fragments.by_span.items():
+        for hex_id, span_fragments in fragments.by_span.items():
             awaited: SpanId | None = None
             may_wait = makes_no_trace or hex_id == ASSIGNED
-            if hex_id not in NO_SPANS and not has_span(of_span):
+            if hex_id not in NO_SPANS and not has_span(span_fragments):
                 may_wait, awaited = True, otel_span_id(key[1], hex_id)
-            for one in of_span.values():
+            for one in span_fragments.values():
                 at = places.get(one.digest)
                 data = (None, None, one.data) if at is None else (at, len(one.data), None)
                 row = (one.digest, one.sent.rank, *data, one.outline)
@@ -321,8 +323,8 @@ def add_data(text: NewText, fragments: TraceFragments) -> dict[bytes, int]:
     """Adds the data of spans to a text; the places by digest. Records keep theirs in their rows."""
     return {
         digest: text.add_data(one.data)
-        for of_span in fragments.by_span.values()
-        for digest, one in of_span.items()
+        for span_fragments in fragments.by_span.values()
+        for digest, one in span_fragments.items()
         if isinstance(one.sent, SentSpan)
     }
 

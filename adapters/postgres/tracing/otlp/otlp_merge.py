@@ -298,14 +298,16 @@ class OtlpMerge:
         for key, merge in self.traces.items():
             if merge.may_have_waiting_records:
                 wanted.append((*key, TRACE_ONLY))  # records that waited for the trace
-            for hex_id, of_span in fragments[key].by_span.items() if key in fragments else ():
-                if any(digest in new for digest in of_span):
+            for hex_id, span_fragments in (
+                fragments[key].by_span.items() if key in fragments else ()
+            ):
+                if any(digest in new for digest in span_fragments):
                     merge.is_touched = True
                     if hex_id == ASSIGNED:
                         merge.otlp = replace(merge.otlp, takes_records=True)
                     if hex_id not in NO_SPANS:
                         wanted.append((*key, hex_id))
-                        digests += of_span
+                        digests += span_fragments
         known = await fetch_fragments(self.connection, wanted, digests)
         await self._fetch_edited(
             ((project, trace), otel_span_id(trace, hex_id)) for project, trace, hex_id in wanted
@@ -547,15 +549,19 @@ def _resolve_payloads(
 ) -> TracePayloads:
     resolved: TracePayloads = []
     for merge, name, source in changed:
-        of_span: tuple[JsonText | None, JsonText | None] = (None, None)
+        span_payloads: tuple[JsonText | None, JsonText | None] = (None, None)
         span_id = source_span(source)
         if span_id in merge.pending:
             span, _ = merge.pending[span_id]
-            of_span = (span.input, span.output)
+            span_payloads = (span.input, span.output)
         elif span_id is not None:
-            of_span = stored[(*merge.key, span_id)]
+            span_payloads = stored[(*merge.key, span_id)]
         is_input = name == "input"
-        payload = trace_input(source, of_span[0]) if is_input else trace_output(source, of_span[1])
+        payload = (
+            trace_input(source, span_payloads[0])
+            if is_input
+            else trace_output(source, span_payloads[1])
+        )
         resolved.append((merge.key, name, payload))
     return resolved
 
@@ -586,12 +592,12 @@ def _count(
     counted = []
     for one in results:
         merge, before, after = one.merge, one.merge.before, one.count(models)
-        of_project = deltas[after.project]
+        project_deltas = deltas[after.project]
         if before is None:
-            of_project.add_trace(after)
+            project_deltas.add_trace(after)
         else:
-            of_project.change_trace(before, after)
-        of_project.remove_spans(merge.stored.values())
-        of_project.add_spans(after.trace, merge.written.values())
+            project_deltas.change_trace(before, after)
+        project_deltas.remove_spans(merge.stored.values())
+        project_deltas.add_spans(after.trace, merge.written.values())
         counted.append((before, after))
     return counted

@@ -133,10 +133,10 @@ async def update_roles(
 
 
 async def fetch_span_payloads(
-    connection: Connection, of_input: Collection[SpanRowKey], of_output: Collection[SpanRowKey]
+    connection: Connection, inputs: Collection[SpanRowKey], outputs: Collection[SpanRowKey]
 ) -> dict[SpanRowKey, tuple[JsonText | None, JsonText | None]]:
     """The inputs and the outputs of stored spans. Raises DamagedText."""
-    wanted = {*of_input, *of_output}
+    wanted = {*inputs, *outputs}
     if not wanted:
         return {}
     rows = await connection.fetch(SELECT_SPAN_PLACES, *arrays(wanted))
@@ -144,8 +144,8 @@ async def fetch_span_payloads(
     for row in rows:
         key = (row["project_id"], row["trace_id"], row["span_id"])
         places[key] = (
-            payload_range(row, "input") if key in of_input else None,
-            payload_range(row, "output") if key in of_output else None,
+            payload_range(row, "input") if key in inputs else None,
+            payload_range(row, "output") if key in outputs else None,
         )
     texts = await fetch_texts(
         connection, [(key[:2], one) for key, ranges in places.items() for one in ranges]
@@ -162,8 +162,8 @@ def _payloads_at(
         return None if one is None else texts[key[:2]].value(one[0], one[1] - one[0])
 
     return {
-        key: (payload(key, of_input), payload(key, of_output))
-        for key, (of_input, of_output) in places.items()
+        key: (payload(key, inputs), payload(key, outputs))
+        for key, (inputs, outputs) in places.items()
     }
 
 

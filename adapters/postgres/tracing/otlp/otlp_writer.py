@@ -275,9 +275,9 @@ class OtlpWriter:
     ) -> dict[TraceKey, TraceFragments]:
         read = {}
         for key, fragments in by_key.items():
-            of_trace = read[key] = TraceFragments()
+            merged = read[key] = TraceFragments()
             for fragment in fragments:
-                of_trace.add(read_fragment(key[1], fragment, self.rules))
+                merged.add(read_fragment(key[1], fragment, self.rules))
         return read
 
 

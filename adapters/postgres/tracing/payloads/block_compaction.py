@@ -74,11 +74,11 @@ FROM first JOIN traces ON traces.project_id = first.project_id
   AND traces.trace_id = first.trace_id
 LIMIT {TRACES_PER_TRANSACTION} FOR UPDATE OF traces SKIP LOCKED
 """
-_OF_TRACE: Final = "project_id = $1 AND trace_id = $2"
+_TRACE_READERS: Final = "project_id = $1 AND trace_id = $2"
 # Its blocks without their data, and the long texts that were found in it before.
 SELECT_STORED: Final = f"""
-SELECT start, raw_bytes, texts, NULL::uuid AS text_id FROM trace_payloads WHERE {_OF_TRACE}
-UNION ALL SELECT NULL, NULL, NULL, text_id FROM long_texts WHERE {_OF_TRACE}
+SELECT start, raw_bytes, texts, NULL::uuid AS text_id FROM trace_payloads WHERE {_TRACE_READERS}
+UNION ALL SELECT NULL, NULL, NULL, text_id FROM long_texts WHERE {_TRACE_READERS}
 ORDER BY start
 """
 # The ranges of the text that rows refer to, in order, none touching another.
@@ -86,40 +86,40 @@ SELECT_LIVE_RANGES: Final = f"""
 SELECT lower(live), upper(live) FROM (
   SELECT unnest(range_agg(int8range(at, at + size))) AS live FROM (
     SELECT payload_at, {" + ".join(f"coalesce({name}, 0)" for name in SPAN_SIZES)}
-    FROM spans WHERE {_OF_TRACE} AND payload_at IS NOT NULL
+    FROM spans WHERE {_TRACE_READERS} AND payload_at IS NOT NULL
     UNION ALL
     SELECT input_at, input_bytes FROM trace_payloads
-    WHERE {_OF_TRACE} AND start = 0 AND input_at IS NOT NULL
+    WHERE {_TRACE_READERS} AND start = 0 AND input_at IS NOT NULL
     UNION ALL
     SELECT output_at, output_bytes FROM trace_payloads
-    WHERE {_OF_TRACE} AND start = 0 AND output_at IS NOT NULL
+    WHERE {_TRACE_READERS} AND start = 0 AND output_at IS NOT NULL
     UNION ALL
-    SELECT data_at, data_bytes FROM span_fragments WHERE {_OF_TRACE} AND data_at IS NOT NULL
+    SELECT data_at, data_bytes FROM span_fragments WHERE {_TRACE_READERS} AND data_at IS NOT NULL
   ) AS places (at, size)
 ) AS lives ORDER BY live
 """
 SELECT_SOME_BLOCKS: Final = f"""
 SELECT {", ".join(BLOCK_COLUMNS)} FROM trace_payloads
-WHERE {_OF_TRACE} AND start = ANY($3::bigint[])
+WHERE {_TRACE_READERS} AND start = ANY($3::bigint[])
 """
 DELETE_BLOCKS: Final = f"""
-DELETE FROM trace_payloads WHERE {_OF_TRACE} AND start = ANY($3::bigint[])
+DELETE FROM trace_payloads WHERE {_TRACE_READERS} AND start = ANY($3::bigint[])
 """
 # The block at 0 keeps its row, which has the head.
 UPDATE_FIRST_BLOCK: Final = f"""
 UPDATE trace_payloads SET raw_bytes = $3, block = $4, texts = $5, object_id = NULL,
   written_at = coalesce(written_at, $6)
-WHERE {_OF_TRACE} AND start = 0
+WHERE {_TRACE_READERS} AND start = 0
 """
 INSERT_BLOCK: Final = """
 INSERT INTO trace_payloads (project_id, trace_id, start, raw_bytes, block, texts, written_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 KEEP_WAITING: Final = f"""
-UPDATE trace_payloads SET written_at = coalesce(written_at, $3) WHERE {_OF_TRACE} AND start = 0
+UPDATE trace_payloads SET written_at = coalesce(written_at, $3) WHERE {_TRACE_READERS} AND start = 0
 """
 END_WAITING: Final = f"""
-UPDATE trace_payloads SET written_at = NULL WHERE {_OF_TRACE} AND written_at < $3
+UPDATE trace_payloads SET written_at = NULL WHERE {_TRACE_READERS} AND written_at < $3
 """
 
 

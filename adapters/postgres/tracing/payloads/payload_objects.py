@@ -32,24 +32,24 @@ NAMED_WITHIN_S: Final = 600.0  # after an object was stored: its write has ended
 FOUND_MAX: Final = 10 * LISTED_MAX  # objects of one process that may be orphans
 MOVED_AT_ONCE: Final = 8  # blocks of a trace, of at most 2 MiB of text each
 
-_OF_TRACE: Final = "project_id = $1 AND trace_id = $2"
+_TRACE_READERS: Final = "project_id = $1 AND trace_id = $2"
 SELECT_LARGE_BLOCKS: Final = f"""
 SELECT start FROM trace_payloads
-WHERE {_OF_TRACE} AND object_id IS NULL AND octet_length(block) >= $3
+WHERE {_TRACE_READERS} AND object_id IS NULL AND octet_length(block) >= $3
 ORDER BY start
 """
 SELECT_DATA: Final = f"""
 SELECT start, block FROM trace_payloads
-WHERE {_OF_TRACE} AND start = ANY($3::bigint[]) AND object_id IS NULL
+WHERE {_TRACE_READERS} AND start = ANY($3::bigint[]) AND object_id IS NULL
 """
 # Before several of its blocks are changed, as by all who write to a trace: else two of them might
 # wait for each other.
-LOCK_TRACE: Final = f"SELECT 1 FROM traces WHERE {_OF_TRACE} FOR UPDATE"
+LOCK_TRACE: Final = f"SELECT 1 FROM traces WHERE {_TRACE_READERS} FOR UPDATE"
 # Only blocks that are still the same: late writes may have been joined with them meanwhile.
 NAME_OBJECTS: Final = f"""
 UPDATE trace_payloads SET block = '', object_id = sent.object_id
 FROM unnest($3::bigint[], $4::bytea[], $5::uuid[]) AS sent (start, block, object_id)
-WHERE {_OF_TRACE} AND trace_payloads.start = sent.start AND trace_payloads.object_id IS NULL
+WHERE {_TRACE_READERS} AND trace_payloads.start = sent.start AND trace_payloads.object_id IS NULL
   AND trace_payloads.block = sent.block
 RETURNING sent.object_id
 """

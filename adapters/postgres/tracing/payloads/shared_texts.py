@@ -22,7 +22,7 @@ from uuid import UUID
 import zstandard
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
+from adapters.postgres.database.pool import IN_PROJECT, Connection, Pool
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.database.tenants import ALL_TENANTS
@@ -46,7 +46,7 @@ _NO_QUOTE_TWICE: Final = b"   "
 _CONTROLS_AS_QUOTES: Final = bytes.maketrans(bytes(range(0x20)), _QUOTE * 0x20)
 
 SELECT_TEXTS: Final = f"""
-SELECT text_id, frame FROM shared_texts WHERE {OF_PROJECT} AND text_id = ANY($2::uuid[])
+SELECT text_id, frame FROM shared_texts WHERE {IN_PROJECT} AND text_id = ANY($2::uuid[])
 """
 LOCK_TEXTS: Final = f"{SELECT_TEXTS} FOR KEY SHARE"
 # Without RETURNING, Citus would copy the rows, which policies forbid. The same below.
@@ -62,7 +62,7 @@ _HAS_TEXT: Final = f"""
 EXISTS (
   SELECT 1 FROM (
     SELECT project_id, trace_id FROM long_texts WHERE text_id = {{text}} LIMIT 2
-  ) AS found WHERE found.{OF_PROJECT}{{more}} OFFSET 0
+  ) AS found WHERE found.{IN_PROJECT}{{more}} OFFSET 0
 )
 """
 _IS_REPEATED: Final = _HAS_TEXT.format(text="sent.text_id", more=" AND found.trace_id <> $2")
@@ -70,14 +70,14 @@ SELECT_REPEATED: Final = f"""
 SELECT sent.text_id FROM unnest($3::uuid[]) AS sent (text_id) WHERE {_IS_REPEATED}
 """
 DELETE_LONG_TEXTS: Final = f"""
-DELETE FROM long_texts WHERE {OF_PROJECT} AND trace_id = $2 AND text_id = ANY($3::uuid[])
+DELETE FROM long_texts WHERE {IN_PROJECT} AND trace_id = $2 AND text_id = ANY($3::uuid[])
 """
 DELETE_LONG_TEXTS_OF_TRACES: Final = f"""
-DELETE FROM long_texts WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) RETURNING text_id
+DELETE FROM long_texts WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[]) RETURNING text_id
 """
 RELEASE_TEXTS: Final = f"""
 INSERT INTO released_texts (project_id, text_id)
-SELECT project_id, text_id FROM shared_texts WHERE {OF_PROJECT} AND text_id = ANY($2::uuid[])
+SELECT project_id, text_id FROM shared_texts WHERE {IN_PROJECT} AND text_id = ANY($2::uuid[])
 RETURNING 1
 """
 # A trace that is being deleted is left out: then its deletion needn't wait, nor look for the text.
@@ -107,20 +107,20 @@ LOCK_RELEASED: Final = f"""
 {_SELECT_RELEASED} WHERE released_at < $1 AND {not_removed("released_texts")}
 ORDER BY released_at {_TAKE_SOME}
 """
-LOCK_RELEASED_OF_PROJECT: Final = f"{_SELECT_RELEASED} WHERE {OF_PROJECT} {_TAKE_SOME}"
-HAS_RELEASED: Final = f"SELECT EXISTS (SELECT 1 FROM released_texts WHERE {OF_PROJECT})"
+LOCK_RELEASED_OF_PROJECT: Final = f"{_SELECT_RELEASED} WHERE {IN_PROJECT} {_TAKE_SOME}"
+HAS_RELEASED: Final = f"SELECT EXISTS (SELECT 1 FROM released_texts WHERE {IN_PROJECT})"
 SELECT_USED: Final = f"""
 SELECT released.text_id FROM unnest($2::uuid[]) AS released (text_id)
 WHERE {_HAS_TEXT.format(text="released.text_id", more="")}
 """
 # Leaves out texts to which a block begins to refer: those are looked at again later.
 LOCK_UNUSED_TEXTS: Final = f"""
-SELECT text_id FROM shared_texts WHERE {OF_PROJECT} AND text_id = ANY($2::uuid[])
+SELECT text_id FROM shared_texts WHERE {IN_PROJECT} AND text_id = ANY($2::uuid[])
 FOR UPDATE SKIP LOCKED
 """
 # A statement of its own: it sees what was committed before the rows were locked.
 DELETE_UNUSED_TEXTS: Final = f"""
-DELETE FROM shared_texts WHERE {OF_PROJECT} AND text_id = ANY($2::uuid[])
+DELETE FROM shared_texts WHERE {IN_PROJECT} AND text_id = ANY($2::uuid[])
   AND NOT {_HAS_TEXT.format(text="shared_texts.text_id", more="")}
 """
 # By id, because a text may have been released again meanwhile. By ctid, because the planner takes

@@ -33,7 +33,7 @@ from domain.tracing.trace import Trace, TraceStatus
 
 MANY_MEMBERS: Final = ""  # replaces the terms of members if there are too many
 SPAN_TERMS_MAX: Final = 200  # of one trace; beyond it, one term stands for all names of spans
-_OF_SPAN: Final = 1  # the bit
+_SPAN_READERS: Final = 1  # the bit
 
 CACHED_TERMS_MAX: Final = 10_000  # tags and models are short and repeat often
 CACHED_SPAN_TERMS_MAX: Final = 1_000  # traces of an agent have the same steps
@@ -151,7 +151,7 @@ def search_term(project: ProjectId, kind: Facet, *value: str) -> int:
     """A signed 64-bit number."""
     text = SEPARATOR.join((str(project), kind, *value))
     digest = hashlib.md5(text.encode(), usedforsecurity=False).digest()
-    return int.from_bytes(digest[:8], signed=True) & ~_OF_SPAN
+    return int.from_bytes(digest[:8], signed=True) & ~_SPAN_READERS
 
 
 @lru_cache(CACHED_TERMS_MAX)
@@ -162,7 +162,7 @@ def _label_term(project: ProjectId, kind: Facet, label: str) -> int:
 @lru_cache(CACHED_TERMS_MAX)
 def span_term(project: ProjectId, kind: Facet, text: str) -> int:
     """As `search_term`: SPAN_KIND and SPAN_NAME have a value."""
-    return search_term(project, kind, text) | _OF_SPAN
+    return search_term(project, kind, text) | _SPAN_READERS
 
 
 def span_name_terms(project: ProjectId, name: str) -> list[int]:
@@ -188,23 +188,23 @@ def terms_of_spans(
     many = span_term(project, Facet.MANY_SPAN_NAMES, "")
     if many not in found and len(found) <= SPAN_TERMS_MAX:
         return found
-    of_kinds = {span_term(project, Facet.SPAN_KIND, kind) for kind in SpanKind}
-    return frozenset({many} | (of_kinds & found))
+    kind_terms = {span_term(project, Facet.SPAN_KIND, kind) for kind in SpanKind}
+    return frozenset({many} | (kind_terms & found))
 
 
 @lru_cache(CACHED_SPAN_TERMS_MAX)
 def _terms_of_spans(
     project: ProjectId, kinds: frozenset[str], names: frozenset[str]
 ) -> frozenset[int]:
-    of_kinds = {span_term(project, Facet.SPAN_KIND, kind) for kind in kinds}
+    kind_terms = {span_term(project, Facet.SPAN_KIND, kind) for kind in kinds}
     if len(kinds) + len(names) > SPAN_TERMS_MAX:
-        return frozenset({span_term(project, Facet.MANY_SPAN_NAMES, "")} | of_kinds)
-    return frozenset({span_term(project, Facet.SPAN_NAME, name) for name in names} | of_kinds)
+        return frozenset({span_term(project, Facet.MANY_SPAN_NAMES, "")} | kind_terms)
+    return frozenset({span_term(project, Facet.SPAN_NAME, name) for name in names} | kind_terms)
 
 
 def span_terms_among(terms: Iterable[int]) -> frozenset[int]:
     """The terms of spans among all terms of a trace."""
-    return frozenset(term for term in terms if term & _OF_SPAN)
+    return frozenset(term for term in terms if term & _SPAN_READERS)
 
 
 def metadata_terms(project: ProjectId, key: str, texts: Sequence[str]) -> list[int]:

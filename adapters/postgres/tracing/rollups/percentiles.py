@@ -11,7 +11,7 @@ from typing import Final
 import asyncpg
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, TRANSIENT_ERRORS, Connection, Pool
+from adapters.postgres.database.pool import IN_PROJECT, TRANSIENT_ERRORS, Connection, Pool
 from adapters.postgres.database.statements.time_buckets import split_edges, split_period
 from adapters.postgres.database.tenants import within
 from domain.ids import ProjectId
@@ -44,10 +44,10 @@ FROM (
   SELECT {{bucket}} AS bucket, sum(trace_count)::bigint AS trace_count,
          sum(error_count)::bigint AS error_count, sum(latency_count)::bigint AS latency_count,
          sum(latency_us) AS latency_us, sum(revision)::bigint AS revision
-  FROM trace_hours WHERE {OF_PROJECT} AND hour >= $3 AND hour < $4
+  FROM trace_hours WHERE {IN_PROJECT} AND hour >= $3 AND hour < $4
   GROUP BY 1 HAVING sum(trace_count) > 0 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
 ) AS counted
-LEFT JOIN trace_percentiles AS kept ON kept.{OF_PROJECT}
+LEFT JOIN trace_percentiles AS kept ON kept.{IN_PROJECT}
   AND kept.granularity = {{granularity}}
   AND kept.bucket = counted.bucket AND kept.revision = counted.revision
 ORDER BY counted.bucket
@@ -79,7 +79,7 @@ CROSS JOIN LATERAL (
          count(latency_us) AS latency_count, coalesce(sum(latency_us), 0) AS latency_us,
          percentile_cont($6::float8[]) WITHIN GROUP (ORDER BY latency_us::float8) AS percentiles
   FROM traces
-  WHERE {OF_PROJECT} AND started_at >= since AND started_at < range.until
+  WHERE {IN_PROJECT} AND started_at >= since AND started_at < range.until
 ) AS counted
 """
 # Stored with the revision of their bucket: percentiles of another revision are never shown.

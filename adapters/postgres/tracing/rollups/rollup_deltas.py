@@ -213,7 +213,7 @@ class Deltas:
         """Subtracts spans that were added."""
         self._count_spans(spans, -1, None)
 
-    def _count_spans(self, spans: Iterable[Span], sign: int, of_hour: datetime | None) -> None:
+    def _count_spans(self, spans: Iterable[Span], sign: int, trace_hour: datetime | None) -> None:
         hour, last = _NO_HOUR
         for span in spans:
             kind, model, usage, charge = span.kind, span.model, span.usage, span.charge
@@ -224,8 +224,8 @@ class Deltas:
             if not hour <= started_at <= last:  # most are in the hour of the span before
                 hour = Granularity.HOUR.bucket(started_at)
                 last = hour + _REST_OF_HOUR
-            if of_hour is not None and hour != of_hour:
-                self._extend(of_hour, started_at)
+            if trace_hour is not None and hour != trace_hour:
+                self._extend(trace_hour, started_at)
             sums = self.sums((hour, kind, name_group(span.name), model is not None, model or ""))
             sums.spans += sign
             if span.status is SpanStatus.ERROR:
@@ -288,11 +288,11 @@ class Deltas:
             sums[2] += sign
             sums[3] += sign * latency
 
-    def _extend(self, of_hour: datetime, *instants: datetime) -> None:
+    def _extend(self, trace_hour: datetime, *instants: datetime) -> None:
         """Notes that a trace of an hour has spans in another one."""
-        covered = (*self.extents.get(of_hour, ()), *instants)
-        self.extents[of_hour] = (min(covered), max(covered))
-        self.hours.setdefault(of_hour, [0, 0, 0, 0])
+        covered = (*self.extents.get(trace_hour, ()), *instants)
+        self.extents[trace_hour] = (min(covered), max(covered))
+        self.hours.setdefault(trace_hour, [0, 0, 0, 0])
 
     def _move(self, before: CountedTrace, after: CountedTrace) -> None:
         """Notes that a trace starts in another hour, where it has all its spans."""

@@ -332,38 +332,38 @@ COUNTS_ONE_BY_ONE: Final = tuple(
 
 async def write(connection: Connection, deltas: ProjectDeltas) -> None:
     """Applies the deltas. The last step of a transaction, so that locks are short."""
-    of = sorted(deltas.items())
+    by_project = sorted(deltas.items())
     facets = [
         _Facet(project, *key, search_value(*key), n)
-        for project, one in of
+        for project, one in by_project
         for key, n in sorted(one.facets.items())
         if n
     ]
     hours = [
         _hour_row(project, hour, sums, one.extents.get(hour))
-        for project, one in of
+        for project, one in by_project
         for hour, sums in sorted(one.hours.items())
     ]
     usage = [
         _Usage(project, *key, *sums[:3], sums[3], *sums[4:])
-        for project, one in of
+        for project, one in by_project
         for key, sums in sorted(one.usage().items())
         if any(sums)
     ]
     spans = [
         _span_hour(project, key, sums)
-        for project, one in of
+        for project, one in by_project
         for key, sums in sorted(one.spans.items(), key=_key)
         if not sums.is_empty
     ]
     sessions = [
         _session_row(project, key, growth)
-        for project, one in of
+        for project, one in by_project
         for key, growth in sorted(one.sessions.items())
     ]
     users = [
         _User(project, key, user.traces, user.errors, user.first_seen, user.last_seen)
-        for project, one in of
+        for project, one in by_project
         for key, user in sorted(one.users.items())
     ]
     counts = (facets, hours, usage, spans)
@@ -381,7 +381,9 @@ async def write(connection: Connection, deltas: ProjectDeltas) -> None:
                 DELETE_EMPTY_SESSION_HOURS,
                 _ENCODER.encode([EmptiedHours(*row) for row in emptied]),
             )
-    if moved := [_Moved(project, *hours) for project, one in of for hours in sorted(one.moved)]:
+    if moved := [
+        _Moved(project, *hours) for project, one in by_project for hours in sorted(one.moved)
+    ]:
         await connection.execute(EXTEND_NEW_HOURS, _ENCODER.encode(moved))
     if less_used := [one for one in usage if one.calls < 0]:
         await connection.execute(DELETE_EMPTY_USAGE, _ENCODER.encode(less_used))

@@ -18,7 +18,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_projects
-from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool, affected_rows
+from adapters.postgres.database.pool import IN_PROJECT, Connection, Pool, affected_rows
 from adapters.postgres.database.read_transactions import RETRY_LATER, read_snapshot
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.statements.columns import arrays
@@ -67,7 +67,7 @@ FROM (
 ) AS errors ON true
 ORDER BY id
 """
-SELECT_START: Final = f"SELECT started_at FROM traces WHERE {OF_PROJECT} AND trace_id = $2"
+SELECT_START: Final = f"SELECT started_at FROM traces WHERE {IN_PROJECT} AND trace_id = $2"
 # Traces that are being written or deleted stay in the queue. A lock of the key lets no trace be
 # deleted before its terms are stored, so that deleting it deletes them too.
 LOCK_EXISTING: Final = """
@@ -154,22 +154,22 @@ DELETE FROM search_queue WHERE ctid = ANY(ARRAY(
 
 COUNT_NEW: Final = f"""
 SELECT count(*) FROM (
-  SELECT 1 FROM search_terms WHERE {OF_PROJECT} LIMIT $2
+  SELECT 1 FROM search_terms WHERE {IN_PROJECT} LIMIT $2
 ) AS found
 """
 # Oldest first, so that segments follow each other in time. Skips what another worker writes.
 LOCK_NEW: Final = f"""
 SELECT t.trace_id FROM (
-  SELECT trace_id, started_at FROM search_terms WHERE {OF_PROJECT}
+  SELECT trace_id, started_at FROM search_terms WHERE {IN_PROJECT}
   ORDER BY started_at, trace_id LIMIT $2
 ) AS new CROSS JOIN LATERAL (
-  SELECT trace_id FROM search_traces WHERE {OF_PROJECT} AND trace_id = new.trace_id
+  SELECT trace_id FROM search_traces WHERE {IN_PROJECT} AND trace_id = new.trace_id
   LIMIT 1 FOR UPDATE SKIP LOCKED
 ) AS t
 """
 SELECT_TERMS: Final = f"""
 SELECT trace_id, started_at, terms FROM search_terms
-WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) ORDER BY started_at, trace_id
+WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[]) ORDER BY started_at, trace_id
 """
 INSERT_SEGMENT: Final = """
 INSERT INTO search_segments (project_id, first_started_at, last_started_at, traces)
@@ -182,7 +182,7 @@ RETURNING 1
 """
 MOVE_TO_SEGMENT: Final = f"""
 UPDATE search_traces SET segment = $2
-WHERE {OF_PROJECT} AND trace_id = ANY($3::uuid[])
+WHERE {IN_PROJECT} AND trace_id = ANY($3::uuid[])
 """
 
 SELECT_DUE_GARBAGE: Final = f"""
@@ -195,31 +195,31 @@ SELECT DISTINCT segment FROM erased_traces AS e CROSS JOIN LATERAL (
   SELECT segment FROM search_garbage
   WHERE project_id = e.project_id AND trace_id = e.trace_id OFFSET 0
 ) AS garbage
-WHERE e.{OF_PROJECT} AND e.erasure_id = $2 ORDER BY segment LIMIT $3
+WHERE e.{IN_PROJECT} AND e.erasure_id = $2 ORDER BY segment LIMIT $3
 """
 LOCK_SEGMENT: Final = f"""
-SELECT traces FROM search_segments WHERE {OF_PROJECT} AND segment = $2 FOR UPDATE
+SELECT traces FROM search_segments WHERE {IN_PROJECT} AND segment = $2 FOR UPDATE
 """
 DELETE_GARBAGE: Final = f"""
-DELETE FROM search_garbage WHERE {OF_PROJECT} AND segment = $2 RETURNING trace_id
+DELETE FROM search_garbage WHERE {IN_PROJECT} AND segment = $2 RETURNING trace_id
 """
 # Bucket by bucket, since the key begins with them.
 SELECT_POSTINGS: Final = f"""
-SELECT bucket, postings FROM search_postings WHERE {OF_PROJECT}
+SELECT bucket, postings FROM search_postings WHERE {IN_PROJECT}
   AND bucket = ANY($3::smallint[]) AND segment = $2
 """
 UPDATE_POSTINGS: Final = f"""
 UPDATE search_postings SET postings = sent.postings
 FROM unnest($3::smallint[], $4::bytea[]) AS sent (bucket, postings)
-WHERE search_postings.{OF_PROJECT} AND segment = $2 AND search_postings.bucket = sent.bucket
+WHERE search_postings.{IN_PROJECT} AND segment = $2 AND search_postings.bucket = sent.bucket
 """
 DELETE_POSTINGS: Final = f"""
-DELETE FROM search_postings WHERE {OF_PROJECT} AND segment = $2 AND bucket = ANY($3::smallint[])
+DELETE FROM search_postings WHERE {IN_PROJECT} AND segment = $2 AND bucket = ANY($3::smallint[])
 """
 UPDATE_SEGMENT: Final = f"""
-UPDATE search_segments SET traces = $3 WHERE {OF_PROJECT} AND segment = $2
+UPDATE search_segments SET traces = $3 WHERE {IN_PROJECT} AND segment = $2
 """
-DELETE_SEGMENT: Final = f"DELETE FROM search_segments WHERE {OF_PROJECT} AND segment = $2"
+DELETE_SEGMENT: Final = f"DELETE FROM search_segments WHERE {IN_PROJECT} AND segment = $2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,10 +334,10 @@ async def _store_rows(
         await connection.execute(INSERT_GARBAGE, *sent)
         await connection.execute(LEAVE_SEGMENT, *sent)
     stored = {tuple(row) for row in await connection.fetch(STORE_TRACES, *arrays(rows))}
-    of_stored = [(*row[:2], row[3], terms[row[:2]]) for row in rows if row[:2] in stored]
-    if some := [row for row in of_stored if row[3]]:
+    stored_terms = [(*row[:2], row[3], terms[row[:2]]) for row in rows if row[:2] in stored]
+    if some := [row for row in stored_terms if row[3]]:
         await connection.execute(STORE_TERMS, *arrays(some))
-    if without := [row[:2] for row in of_stored if not row[3]]:
+    if without := [row[:2] for row in stored_terms if not row[3]]:
         await connection.execute(DELETE_TERMS, *arrays(without))
 
 

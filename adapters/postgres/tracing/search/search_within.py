@@ -7,7 +7,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
+from adapters.postgres.database.pool import IN_PROJECT, Connection, require_row
 from adapters.postgres.tracing.payloads.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
     FIRST,
@@ -37,16 +37,16 @@ TEXT_BYTES_AT_ONCE: Final = 4 << 20  # they are in memory together
 PARSED_ON_LOOP_MAX: Final = 64 << 10  # bytes of values; looking into them takes 1 ms
 _SEARCHED: Final = ("input", "output", "metadata")  # the first values of a span, in their order
 _SIZES: Final = SPAN_SIZES[: len(_SEARCHED)]
-_OF_TRACE: Final = f"{OF_PROJECT} AND trace_id = $2"
+_TRACE_READERS: Final = f"{IN_PROJECT} AND trace_id = $2"
 SELECT_HEAD: Final = f"""
 SELECT traces.name, traces.metadata, {", ".join(HEAD_COLUMNS[:4])}
 FROM traces LEFT JOIN trace_payloads AS head ON head.project_id = traces.project_id
   AND head.trace_id = traces.trace_id AND head.start = {FIRST}
-WHERE traces.{OF_PROJECT} AND traces.trace_id = $2
+WHERE traces.{IN_PROJECT} AND traces.trace_id = $2
 """
 SELECT_SPANS: Final = f"""
 SELECT started_at, span_id, name, error, payload_at, {", ".join(_SIZES)} FROM spans
-WHERE {_OF_TRACE} AND (started_at, span_id) > ($3, $4)
+WHERE {_TRACE_READERS} AND (started_at, span_id) > ($3, $4)
 ORDER BY started_at, span_id LIMIT {SPANS_AT_ONCE}
 """
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.read_transactions import PoolReader
 from adapters.postgres.database.statements.sql_builder import Parameters, Sql, like
 from adapters.postgres.tracing.search.search_index import READ_BYTES_MAX, fetch_readable_traces
@@ -62,51 +62,51 @@ NARROW_SEARCH: Final = "search for rarer words, or narrow started_after and star
 # If too many writes wait, the newest are read: most searches are for them.
 SELECT_UNINDEXED: Final = f"""
 WITH queued AS MATERIALIZED (
-  SELECT trace_id, written_at FROM search_queue WHERE {OF_PROJECT}
+  SELECT trace_id, written_at FROM search_queue WHERE {IN_PROJECT}
   ORDER BY id DESC LIMIT {UNINDEXED_MAX + 1}
 )
 SELECT found.started_at, found.trace_id
 FROM (SELECT DISTINCT trace_id FROM queued) AS wanted CROSS JOIN LATERAL (
-  SELECT started_at, trace_id FROM traces WHERE {OF_PROJECT} AND trace_id = wanted.trace_id OFFSET 0
+  SELECT started_at, trace_id FROM traces WHERE {IN_PROJECT} AND trace_id = wanted.trace_id OFFSET 0
 ) AS found
 """
 SELECT_OLDEST_WRITE: Final = f"""
 SELECT written_at, count FROM (
   SELECT min(written_at) AS written_at, count(*) AS count FROM (
-    SELECT written_at FROM search_queue WHERE {OF_PROJECT} ORDER BY id LIMIT {UNINDEXED_MAX + 1}
+    SELECT written_at FROM search_queue WHERE {IN_PROJECT} ORDER BY id LIMIT {UNINDEXED_MAX + 1}
   ) AS oldest
 ) AS found
 """
 _SELECT_NEW: Final = f"""
-SELECT started_at, trace_id FROM search_terms WHERE {OF_PROJECT}
+SELECT started_at, trace_id FROM search_terms WHERE {IN_PROJECT}
 """
 SELECT_PARTIAL: Final = f"""
-SELECT started_at, trace_id FROM search_traces WHERE {OF_PROJECT} AND segment = 0
+SELECT started_at, trace_id FROM search_traces WHERE {IN_PROJECT} AND segment = 0
   AND (started_at, trace_id) < ($2, $3) AND started_at >= $4
 ORDER BY started_at DESC, trace_id DESC LIMIT $5
 """
 SELECT_SEGMENTS: Final = f"""
 SELECT segment, last_started_at FROM search_segments
-WHERE {OF_PROJECT} AND first_started_at <= $2 AND ($3::timestamptz IS NULL OR last_started_at >= $3)
+WHERE {IN_PROJECT} AND first_started_at <= $2 AND ($3::timestamptz IS NULL OR last_started_at >= $3)
 ORDER BY last_started_at DESC
 """
 SELECT_POSTINGS: Final = f"""
 SELECT bucket, segment, postings FROM search_postings
-WHERE {OF_PROJECT} AND bucket = ANY($2::smallint[]) AND segment = ANY($3::bigint[])
+WHERE {IN_PROJECT} AND bucket = ANY($2::smallint[]) AND segment = ANY($3::bigint[])
 """
 # A few bytes of each segment. Its row is found by its key, whatever the statistics say.
 SELECT_TRACES_OF_SEGMENTS: Final = f"""
 SELECT found.trace FROM unnest($2::bigint[], $3::int[]) AS wanted (segment, place)
 CROSS JOIN LATERAL (
   SELECT substring(traces FROM place * {TRACE_BYTES} + 1 FOR {TRACE_BYTES}) AS trace
-  FROM search_segments WHERE {OF_PROJECT} AND segment = wanted.segment OFFSET 0
+  FROM search_segments WHERE {IN_PROJECT} AND segment = wanted.segment OFFSET 0
 ) AS found
 """
 _SIZE: Final = f"""
 ((SELECT coalesce(sum(raw_bytes), 0) FROM trace_payloads AS p
-  WHERE p.{OF_PROJECT} AND p.trace_id = traces.trace_id)
+  WHERE p.{IN_PROJECT} AND p.trace_id = traces.trace_id)
  + (SELECT coalesce(sum(octet_length(error)), 0) FROM spans AS s
-  WHERE s.{OF_PROJECT} AND s.trace_id = traces.trace_id)) AS text_bytes
+  WHERE s.{IN_PROJECT} AND s.trace_id = traces.trace_id)) AS text_bytes
 """
 _FIRST_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
 _LAST_INSTANT: Final = datetime.max.replace(tzinfo=UTC)
@@ -255,8 +255,8 @@ async def fetch_from_segments(
     places = list(_places(rows, terms))
     if not places:
         return ()
-    of_places = [segment for segment, _ in places], [place for _, place in places]
-    traces = await connection.fetch(SELECT_TRACES_OF_SEGMENTS, project, *of_places)
+    segments_and_places = [segment for segment, _ in places], [place for _, place in places]
+    traces = await connection.fetch(SELECT_TRACES_OF_SEGMENTS, project, *segments_and_places)
     return _unpacked(row["trace"] for row in traces)
 
 
@@ -311,7 +311,7 @@ class PostgresTraceSearch(PoolReader):
             if where:
                 counted = await fetch_counts(connection, project, clauses, part)
                 if counted.most <= FILTERED_MAX:
-                    many = [one.clause.of_many for one in counted.clauses]
+                    many = [one.clause.scan_condition for one in counted.clauses]
                     allowed = await _fetch_allowed(connection, project, many)
             candidates = _Candidates(
                 connection, project, query_terms(query), before, matching.started_after, allowed,
@@ -339,7 +339,7 @@ async def _fetch_allowed(
     connection: Connection, project: ProjectId, where: Sequence[Sql]
 ) -> Mapping[UUID, datetime]:
     p = Parameters([project])
-    conditions = " AND ".join([OF_PROJECT, *p.all_of(where)])
+    conditions = " AND ".join([IN_PROJECT, *p.all_of(where)])
     rows = await connection.fetch(
         f"SELECT trace_id, started_at FROM traces WHERE {conditions}", *p.values
     )
@@ -389,7 +389,7 @@ async def _fetch_summaries(
     """
     p = Parameters([candidates.project])
     ids = p.put([id_ for _, id_ in places])
-    conditions = " AND ".join([OF_PROJECT, f"trace_id = ANY({ids}::uuid[])", *p.all_of(where)])
+    conditions = " AND ".join([IN_PROJECT, f"trace_id = ANY({ids}::uuid[])", *p.all_of(where)])
     columns = ", ".join(f"traces.{name}" for name in SUMMARY_COLUMNS)
     rows = await candidates.connection.fetch(
         f"SELECT {columns}, {_SIZE} FROM traces WHERE {conditions}", *p.values

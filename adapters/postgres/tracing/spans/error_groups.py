@@ -6,7 +6,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.statements.sql_builder import Parameters
 from application.concurrency import compute
 from application.tracing.workload import errors_take_long
@@ -28,7 +28,7 @@ from domain.tracing.spans.error_groups import (
     error_pattern,
 )
 
-_FAILED: Final = f"{OF_PROJECT} AND status = '{SpanStatus.ERROR}'"
+_FAILED: Final = f"{IN_PROJECT} AND status = '{SpanStatus.ERROR}'"
 _TYPES: Final = {
     ErrorSort.LAST_SEEN: "timestamptz",
     ErrorSort.FIRST_SEEN: "timestamptz",
@@ -74,7 +74,7 @@ ORDER BY started_at DESC, trace_id DESC, span_id DESC
 """
 SELECT_RELEASES: Final = f"""
 SELECT wanted.id, (
-  SELECT release FROM traces WHERE {OF_PROJECT} AND traces.trace_id = newest.trace_id
+  SELECT release FROM traces WHERE {IN_PROJECT} AND traces.trace_id = newest.trace_id
 ) AS release
 FROM unnest($2::text[]) AS wanted (id) CROSS JOIN LATERAL (
   SELECT trace_id, span_id, started_at {_NEWEST} LIMIT {RELEASED_ERRORS_MAX}

@@ -6,7 +6,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
 from adapters.postgres.database.statements.sql_builder import Parameters, Sql
 from adapters.postgres.database.statements.time_buckets import split_period
@@ -154,7 +154,7 @@ class SpanFigureReader:
         sql = _SELECT_ROLLED_UP.format(
             bucket=self._bucket(p, "s.hour"),
             key=_KEYS[self.query.group_by],
-            where=" AND ".join([f"s.{OF_PROJECT}", *p.all_of(conditions)]),
+            where=" AND ".join([f"s.{IN_PROJECT}", *p.all_of(conditions)]),
             limit=CELLS_MAX + 1,
         )
         return await self._cells(await connection.fetch(sql, *p.values), are_packed=True)

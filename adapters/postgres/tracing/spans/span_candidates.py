@@ -16,7 +16,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.statements.sql_builder import Parameters, Sql
 from adapters.postgres.tracing.search.search_index import NO_SEGMENT
 from adapters.postgres.tracing.search.search_postings import (
@@ -53,21 +53,21 @@ _LAST_ID: Final = UUID(int=2**128 - 1)
 
 # One more than may be read: then there are too many.
 SELECT_PARTIAL: Final = f"""
-SELECT started_at, trace_id FROM search_traces WHERE {OF_PROJECT} AND segment = {NO_SEGMENT}
+SELECT started_at, trace_id FROM search_traces WHERE {IN_PROJECT} AND segment = {NO_SEGMENT}
 ORDER BY started_at DESC LIMIT {SEARCHED_TRACES_MAX + 1}
 """
 # Instants are microseconds since the epoch here: there are many, and these are read faster.
 SELECT_SEGMENTS: Final = f"""
 SELECT segment, {_US_OF.format("first_started_at")}, {_US_OF.format("last_started_at")}
-FROM search_segments WHERE {OF_PROJECT}
+FROM search_segments WHERE {IN_PROJECT}
 """
 SELECT_SEGMENTS_OF_TRACES: Final = f"""
 SELECT trace_id, segment FROM search_traces
-WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND segment IS NOT NULL
+WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[]) AND segment IS NOT NULL
 """
 SELECT_EXTENTS: Final = f"""
 SELECT {_US_OF.format("hour")}, {_US_OF.format("first_span_at")}, {_US_OF.format("last_span_at")}
-FROM trace_hours WHERE {OF_PROJECT} AND first_span_at IS NOT NULL ORDER BY hour
+FROM trace_hours WHERE {IN_PROJECT} AND first_span_at IS NOT NULL ORDER BY hour
 """
 
 
@@ -296,7 +296,7 @@ class CandidateWalk:
 
     async def _fetch_keys(self, before: SpanPlace | None) -> Sequence[Record]:
         project = self.candidates.project
-        of_trace = [one.sql for one in filter_clauses(project, self.matching.of_trace)]
+        of_trace = [one.sql for one in filter_clauses(project, self.matching.trace_filter)]
         conditions = [*served_conditions(self.matching), *other_conditions(self.matching)]
         if before is not None:
             conditions.append(

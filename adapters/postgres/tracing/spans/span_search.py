@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Final
 from uuid import UUID
 
-from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.pool import IN_PROJECT
 from adapters.postgres.database.read_transactions import PoolReader
 from adapters.postgres.tracing.search.search_index import READ_BYTES_MAX, fetch_readable_traces
 from adapters.postgres.tracing.search.trace_search import (
@@ -44,7 +44,7 @@ SPANS_AT_ONCE_MAX: Final = 4_096
 
 SELECT_SIZES: Final = f"""
 SELECT trace_id, sum(raw_bytes)::bigint AS size FROM trace_payloads
-WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) GROUP BY trace_id
+WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[]) GROUP BY trace_id
 """
 
 
@@ -185,7 +185,7 @@ class _PageSearch:
     async def _open(self, after: SpanPlace | None) -> "CandidateWalk | SpanWalk":
         """Reads the spans of candidates, or of the traces that match if they are fewer."""
         candidates, few = self.candidates, self.limits.few_traces
-        if filter_clauses(candidates.project, self.matching.of_trace):
+        if filter_clauses(candidates.project, self.matching.trace_filter):
             looked_into = min(few, LOOKED_INTO_MAX)
             source = await find_source(
                 candidates.connection, candidates.project, self.matching, looked_into

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import IN_PROJECT, Connection
 from adapters.postgres.database.read_transactions import PoolReader
 from adapters.postgres.database.statements.sql_builder import Parameters, Sql
 from adapters.postgres.tracing.analytics import NARROW_PERIOD
@@ -88,11 +88,11 @@ CROSS JOIN LATERAL (
          cache_read_tokens, cache_write_tokens, reasoning_tokens, usage_role, cost_amount,
          cost_source,
          left(error, {ERROR_CHARS_MAX}) AS error, error_group, input_bytes, output_bytes
-  FROM spans WHERE {OF_PROJECT} AND trace_id = key.trace AND span_id = key.span LIMIT 1
+  FROM spans WHERE {IN_PROJECT} AND trace_id = key.trace AND span_id = key.span LIMIT 1
 ) AS span
 CROSS JOIN LATERAL (
   SELECT name AS trace_name, status AS trace_status, session_id, user_id, environment, release, tags
-  FROM traces WHERE {OF_PROJECT} AND trace_id = key.trace LIMIT 1
+  FROM traces WHERE {IN_PROJECT} AND trace_id = key.trace LIMIT 1
 ) AS trace
 ORDER BY n
 """
@@ -164,7 +164,7 @@ async def _count_within(connection: Connection, project: ProjectId, matching: Sp
     is_failed = any(one.text == HAS_FAILED for one in served_conditions(matching))
     counted: int = await connection.fetchval(
         f"SELECT coalesce(sum({'error' if is_failed else 'span'}_count), 0)::bigint"
-        f" FROM span_hours WHERE {OF_PROJECT} AND hour >= $2 AND hour <= $3",
+        f" FROM span_hours WHERE {IN_PROJECT} AND hour >= $2 AND hour <= $3",
         project,
         Granularity.HOUR.bucket(matching.started_after or FIRST_INSTANT),
         matching.started_before or LAST_INSTANT,
@@ -180,7 +180,7 @@ async def _narrowed(
         matching.started_after or FIRST_INSTANT, matching.started_before or LAST_INSTANT
     )
     periods = await fetch_periods(connection, project, matching, source.of_trace, within)
-    served = " AND ".join([f"s.{OF_PROJECT}", *(one.text for one in source.served)])
+    served = " AND ".join([f"s.{IN_PROJECT}", *(one.text for one in source.served)])
     values = tuple(value for one in source.served for value in one.values)
     # OFFSET 0 keeps it a look into an index for each period.
     table = f"""unnest({{}}::timestamptz[], {{}}::timestamptz[]) AS period (since, until)

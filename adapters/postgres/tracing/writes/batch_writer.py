@@ -311,9 +311,9 @@ def _count_new(
     rows = [row for one in fresh for row in one.span_rows()]
     deltas = new_deltas()
     for one in (settled.counted for settled in fresh):
-        of_project = deltas[one.project]
-        of_project.add_trace(one)
-        of_project.add_spans(one.trace, one.trace.spans)
+        project_deltas = deltas[one.project]
+        project_deltas.add_trace(one)
+        project_deltas.add_spans(one.trace, one.trace.spans)
     return rows, deltas
 
 

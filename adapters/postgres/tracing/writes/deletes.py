@@ -9,7 +9,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.idempotency import erase_replies
-from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
+from adapters.postgres.database.pool import IN_PROJECT, Connection, affected_rows
 from adapters.postgres.database.statements.bounded_delete import delete_in_order
 from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.tracing.payloads.shared_texts import release_texts_of_traces
@@ -49,14 +49,14 @@ DELETE_TRACES: Final = f"""
     delete_in_order(
         "traces",
         "project_id, trace_id",
-        f"{OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND ($3::text IS NULL OR session_id = $3)",
+        f"{IN_PROJECT} AND trace_id = ANY($2::uuid[]) AND ($3::text IS NULL OR session_id = $3)",
     )
 }
 RETURNING {TRACES.select("traces")}
 """
 DELETE_SPANS: Final = f"""
 WITH gone AS (
-  DELETE FROM spans AS s WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+  DELETE FROM spans AS s WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[])
   RETURNING started_at, kind, name, model, status,
             {LATENCY_US} AS latency_us, prompt_tokens, completion_tokens, cost_amount, usage_role,
             cache_read_tokens, reasoning_tokens, {IS_UNPRICED} AS is_unpriced,
@@ -78,7 +78,7 @@ FROM gone GROUP BY hour, kind, name, model
 # The number of traces that had payloads of their own, whatever the number of blocks.
 DELETE_PAYLOADS: Final = f"""
 WITH gone AS (
-  DELETE FROM trace_payloads WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+  DELETE FROM trace_payloads WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[])
   RETURNING input_bytes, output_bytes
 )
 SELECT count(*) FROM gone WHERE input_bytes IS NOT NULL OR output_bytes IS NOT NULL
@@ -88,24 +88,24 @@ SELECT count(*) FROM gone WHERE input_bytes IS NOT NULL OR output_bytes IS NOT N
 # their statistics were made.
 DELETE_FROM_SEARCH: Final = f"""
 WITH gone AS (
-  DELETE FROM search_traces WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+  DELETE FROM search_traces WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[])
   RETURNING project_id, trace_id, segment
 ), terms AS (
-  DELETE FROM search_terms WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+  DELETE FROM search_terms WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[])
 )
 INSERT INTO search_garbage (project_id, trace_id, segment)
 SELECT * FROM gone WHERE segment > 0 ON CONFLICT DO NOTHING
 """
 DELETE_FRAGMENTS: Final = f"""
-DELETE FROM span_fragments WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+DELETE FROM span_fragments WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 DELETE_WAITING_EVALUATIONS: Final = f"""
-DELETE FROM waiting_evaluations WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+DELETE FROM waiting_evaluations WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 # Those that name no trace, but the response of a span, which is there until this is done. Spans are
 # looked up by the response: by the traces, each evaluation would read all their spans.
 DELETE_EVALUATIONS_OF_RESPONSES: Final = f"""
-DELETE FROM waiting_evaluations AS waiting WHERE {OF_PROJECT} AND trace_id IS NULL AND EXISTS (
+DELETE FROM waiting_evaluations AS waiting WHERE {IN_PROJECT} AND trace_id IS NULL AND EXISTS (
   SELECT 1 FROM (
     SELECT spans.trace_id FROM spans
     WHERE spans.project_id = waiting.project_id AND {has_response("waiting.response_id")}
@@ -118,10 +118,10 @@ DELETE FROM waiting_evaluations AS waiting WHERE {OF_PROJECT} AND trace_id IS NU
 # $3 those of all copies are locked. Each trace is looked up: of many at once, all items of each
 # dataset of the project would be read.
 LOCK_DATASETS_OF_COPIES: Final = f"""
-SELECT id FROM datasets WHERE {OF_PROJECT} AND id = ANY(ARRAY(
+SELECT id FROM datasets WHERE {IN_PROJECT} AND id = ANY(ARRAY(
   SELECT copy.dataset_id FROM unnest($2::uuid[]) AS gone (trace_id) CROSS JOIN LATERAL (
     SELECT dataset_id FROM dataset_items
-    WHERE {OF_PROJECT} AND trace_id = gone.trace_id
+    WHERE {IN_PROJECT} AND trace_id = gone.trace_id
       AND ($3::bool OR user_id IS NULL OR session_id IS NULL)
     OFFSET 0
   ) AS copy
@@ -131,20 +131,20 @@ NAME_OWNERS_OF_COPIES: Final = f"""
 UPDATE dataset_items AS item SET user_id = coalesce(item.user_id, gone.user_id),
   session_id = coalesce(item.session_id, gone.session_id)
 FROM unnest($2::uuid[], $3::text[], $4::text[]) AS gone (trace_id, user_id, session_id)
-WHERE item.{OF_PROJECT} AND item.trace_id = gone.trace_id
+WHERE item.{IN_PROJECT} AND item.trace_id = gone.trace_id
   AND (item.user_id IS NULL OR item.session_id IS NULL)
 """
 DELETE_ANNOTATION_CLAIMS: Final = f"""
-DELETE FROM annotation_claims WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+DELETE FROM annotation_claims WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 # Ids of rejections are text, as they were sent.
 DELETE_REJECTIONS: Final = f"""
-DELETE FROM otlp_rejections WHERE {OF_PROJECT}
+DELETE FROM otlp_rejections WHERE {IN_PROJECT}
   AND trace_id IN (SELECT translate(id::text, '-', '') FROM unnest($2::uuid[]) AS id)
 """
 # Every writer locks several scores in the order of the key.
 DELETE_TRACE_SCORES: Final = delete_in_order(
-    "trace_scores", "project_id, id", f"{OF_PROJECT} AND trace_id = ANY($2::uuid[])"
+    "trace_scores", "project_id, id", f"{IN_PROJECT} AND trace_id = ANY($2::uuid[])"
 )
 
 
@@ -158,7 +158,7 @@ def _scores_of_sessions(condition: str = "true") -> tuple[str, str]:
     places = f"""
     SELECT place FROM unnest($2::text[]) AS over (session) CROSS JOIN LATERAL (
       SELECT ctid AS place FROM session_scores
-      WHERE {OF_PROJECT} AND session_id BETWEEN over.session AND over.session AND {condition}
+      WHERE {IN_PROJECT} AND session_id BETWEEN over.session AND over.session AND {condition}
       ORDER BY session_id OFFSET 0
     ) AS of_session
     """
@@ -178,7 +178,7 @@ LOCK_SESSION_SCORES, DELETE_SESSION_SCORES = _scores_of_sessions()
 LOCK_OLD_SESSION_SCORES, DELETE_OLD_SESSION_SCORES = _scores_of_sessions("created_at < $3")
 # A writer of a verdict locks the trace first, so no other transaction holds these rows.
 DELETE_VERDICTS: Final = f"""
-DELETE FROM judge_verdicts WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+DELETE FROM judge_verdicts WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 # A public link is added under a lock of the trace. An organization that forbids links deletes them
 # in the same order.
@@ -187,7 +187,7 @@ DELETE_LINKS: Final = delete_in_order(
 )
 SELECT_EMPTY_SESSIONS: Final = f"""
 SELECT session FROM unnest($2::text[]) AS session
-WHERE NOT EXISTS (SELECT 1 FROM traces WHERE {OF_PROJECT} AND session_id = session)
+WHERE NOT EXISTS (SELECT 1 FROM traces WHERE {IN_PROJECT} AND session_id = session)
 """
 
 

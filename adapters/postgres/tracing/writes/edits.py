@@ -9,7 +9,7 @@ from typing import Final
 
 from adapters.postgres.database.pool import (
     ACQUIRE_TIMEOUT_S,
-    OF_PROJECT,
+    IN_PROJECT,
     UNSTORABLE_ERRORS,
     WRITE_TIMEOUT_S,
     Connection,
@@ -51,15 +51,15 @@ EDITS_AT_ONCE: Final = 2  # an edit that waits for a locked trace holds a connec
 # -1 for a session that is hidden by an erasure.
 SELECT_SESSION_TRACE_COUNT: Final = f"""
 SELECT coalesce(
-  (SELECT trace_count FROM visible_sessions WHERE {OF_PROJECT} AND session_id = $2),
-  (SELECT -1 FROM sessions WHERE {OF_PROJECT} AND session_id = $2), 0
+  (SELECT trace_count FROM visible_sessions WHERE {IN_PROJECT} AND session_id = $2),
+  (SELECT -1 FROM sessions WHERE {IN_PROJECT} AND session_id = $2), 0
 )
 """
 SELECT_VISIBLE_TRACES: Final = f"""
-SELECT trace_id FROM visible_traces WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+SELECT trace_id FROM visible_traces WHERE {IN_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 SELECT_SOME_TRACES_OF_SESSION: Final = select_some_traces(
-    "visible_traces", f"{OF_PROJECT} AND session_id = $2"
+    "visible_traces", f"{IN_PROJECT} AND session_id = $2"
 )
 
 

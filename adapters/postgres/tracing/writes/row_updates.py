@@ -380,10 +380,10 @@ def _count_changes(
             terms_of_spans(before.project, one.spans.values(), before.span_terms),
             one.otlp or before.otlp,
         )
-        of_project = deltas[before.project]
-        of_project.change_trace(before, after)
-        of_project.remove_spans(replaced_spans)
-        of_project.add_spans(after.trace, one.spans.values())
+        project_deltas = deltas[before.project]
+        project_deltas.change_trace(before, after)
+        project_deltas.remove_spans(replaced_spans)
+        project_deltas.add_spans(after.trace, one.spans.values())
         rows.append(trace_row(after))
     return arrays(rows)
 

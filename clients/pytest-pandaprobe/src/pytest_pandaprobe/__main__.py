@@ -14,7 +14,7 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m pytest_pandaprobe FILE")
         return 2
     try:
-        service = Service.of(os.environ)
+        service = Service.from_environ(os.environ)
     except ServiceError as error:
         print(error)
         return 2

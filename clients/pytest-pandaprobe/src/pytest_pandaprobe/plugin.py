@@ -116,7 +116,7 @@ class _Run:
 
     def record(self, case_report: Mapping[str, Any], node: str) -> None:
         """`node` is the id of the test with all of its parameters."""
-        plan = Plan.of(case_report["plan"])
+        plan = Plan.from_options(case_report["plan"])
         known = self.recorded.setdefault(plan.test, Recorded(plan, case_report["experiment"]))
         case = (plan.test, case_report["item"], case_report["repetition"])
         if self.nodes.setdefault(case, node) != node and plan.test not in self.mixed:
@@ -243,7 +243,7 @@ def pytest_configure(config: pytest.Config) -> None:
         rules = {} if rules_file is None else read_rules(rules_file)
         bases = [_experiment_id(one) for one in bases]
         wait_s = float(wait)
-        service = Service.of(os.environ)
+        service = Service.from_environ(os.environ)
     except (OSError, ValueError, ServiceError) as error:
         raise pytest.UsageError(f"pandaprobe: {error}") from error
     allows = config.getoption("pandaprobe_allow_inconclusive")
@@ -296,7 +296,7 @@ def _plan(test: str, marker: pytest.Mark) -> Plan:
     unknown = sorted(marker.kwargs.keys() - TAKEN)
     if marker.args or unknown or not {"dataset", "metrics"} <= marker.kwargs.keys():
         raise ValueError(f"the marker of {test} must be {SIGNATURE.partition('): ')[0]})")
-    plan = Plan.of({**marker.kwargs, "test": test})
+    plan = Plan.from_options({**marker.kwargs, "test": test})
     if isinstance(marker.kwargs["metrics"], str) or not plan.metrics:
         raise ValueError(f"the marker of {test} needs a list of metrics")
     if not 1 <= plan.repetitions <= REPETITIONS_MAX:

@@ -35,7 +35,7 @@ class Plan:
     digest: str | None = None
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Self:
+    def from_options(cls, values: Mapping[str, Any]) -> Self:
         return cls(**{**values, "metrics": tuple(values["metrics"])})
 
     @property
@@ -166,7 +166,7 @@ def upload_file(path: Path, service: Service) -> Iterable[tuple[str, str, list[s
         run, git = str(content["run"]), content["git"]
         some = [
             Recorded(
-                Plan.of(one["plan"]),
+                Plan.from_options(one["plan"]),
                 one["experiment"],
                 {(item, repetition): trace for item, repetition, trace in one["results"]},
             )

@@ -43,7 +43,7 @@ class Service:
     has_answered: bool = False
 
     @classmethod
-    def of(cls, environ: Mapping[str, str]) -> Self | None:
+    def from_environ(cls, environ: Mapping[str, str]) -> Self | None:
         """The project that the environment names; None without address or key: offline.
 
         Blanks around the values are left out: files of secrets end with a line break.

@@ -25,7 +25,7 @@ from domain.evaluation.alerts.alert import (
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.page import SortOrder
-from domain.tracing.change import UNCHANGED, said
+from domain.tracing.change import UNCHANGED, given_fields
 from entrypoints.http.authentication import CAN_EVALUATE, CAN_EVALUATE_AND_READ, CAN_READ
 from entrypoints.http.controllers.alerts import examples
 from entrypoints.http.controllers.monitors.schemas import MonitorPath
@@ -126,13 +126,13 @@ class PreviewedRunItem(ResponseStruct[PreviewedRun], frozen=True, kw_only=True):
     `value` is null if the run has fewer scores than `samples_min`; `mean` is null without scores.
     """
 
-    run_id: Annotated[UUID, Source("of.run")]
-    completed_at: Annotated[ResponseInstant, Source("of.completed_at")]
-    scored: Annotated[int, Source("of.stats.scored")]
-    passed: Annotated[int, Source("of.stats.passed")]
-    failed: Annotated[int, Source("of.stats.failed")]
-    skipped: Annotated[int, Source("of.stats.skipped")]
-    mean: Annotated[float | None, Source("of.stats", lambda one: one.mean if one.scored else None)]
+    run_id: Annotated[UUID, Source("run.run")]
+    completed_at: Annotated[ResponseInstant, Source("run.completed_at")]
+    scored: Annotated[int, Source("run.stats.scored")]
+    passed: Annotated[int, Source("run.stats.passed")]
+    failed: Annotated[int, Source("run.stats.failed")]
+    skipped: Annotated[int, Source("run.stats.skipped")]
+    mean: Annotated[float | None, Source("run.stats", lambda one: one.mean if one.scored else None)]
     value: float | None
     before: AlertState
     state: Annotated[AlertState, Source("after")]
@@ -188,7 +188,7 @@ class AlertController(Controller):
         All alerts of the monitor with their states, the oldest first.
         """
         project, monitor = caller.project_id, path.monitor_id
-        alerts = await use_cases.evaluation.alerting.alerts.of_monitor(project, monitor)
+        alerts = await use_cases.evaluation.alerting.alerts.by_monitor(project, monitor)
         return [AlertResponse.from_domain(alert) for alert in alerts]
 
     @patch(
@@ -212,7 +212,7 @@ class AlertController(Controller):
             AuditAction.ALERT_CHANGED,
             path.alert_id,
             monitor_id=monitor,
-            fields=" ".join(said(change)),
+            fields=" ".join(given_fields(change)),
         )
         alert = await use_cases.evaluation.alerting.change_alert(
             project, monitor, path.alert_id, change, audit=audit

@@ -42,7 +42,7 @@ from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.endpoint import delete, get, post
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.refusals import who_was_recognized
+from entrypoints.http.refusals import recognized_callers
 from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
 from entrypoints.http.response_structs import GIVEN, ResponseStruct
 from entrypoints.http.responses import JsonResponse
@@ -242,7 +242,7 @@ class SignInController(Controller):
         browser. A cookie counts only with its X-Session-Verifier, on a request from a page of this
         service, without other credentials.
         """
-        ways = _ways_in(request)
+        ways = _offered_methods(request)
         problem = None if params.problem is None else params.problem.text
         if caller.signed_in is None:
             return _signed_out(ways, problem)
@@ -286,7 +286,9 @@ class SignInController(Controller):
         if caller.signed_in is not None:  # no browser has its cookie any more
             with suppress(NotFound):
                 await use_cases.identity.end_browser_session(caller.signed_in)
-        described = await _describe(SignedIn(session, holder, origin), _ways_in(request), use_cases)
+        described = await _describe(
+            SignedIn(session, holder, origin), _offered_methods(request), use_cases
+        )
         return JsonResponse(
             described, headers={"set-cookie": start_cookie(session, cookie, headers, config)}
         )
@@ -314,7 +316,7 @@ class SignInController(Controller):
             raise Invalid.field("key", "send a key or a token")
         if content.key is not None:
             key = await use_cases.identity.check_key(
-                content.key.strip(), caller, who_was_recognized(request).append
+                content.key.strip(), caller, recognized_callers(request).append
             )
             return await _describe_holder(key, use_cases)
         person = await _admit_token((content.token or "").strip(), caller, use_cases)
@@ -384,7 +386,7 @@ async def _admit(
     if content.method == "key":
         if content.key is None:
             raise Invalid.field("key", "is required")
-        on_known = who_was_recognized(request).append
+        on_known = recognized_callers(request).append
         return await use_cases.identity.check_key(
             content.key.strip(), origin, on_known, scopes=(Scope.READ,)
         )
@@ -422,16 +424,16 @@ async def _describe(
     signed_in: SignedIn, ways: list[SignInMethod], use_cases: UseCases
 ) -> BrowserSessionResponse:
     session, holder = signed_in.session, signed_in.holder
-    of = await _describe_holder(holder, use_cases)
+    holder_text = await _describe_holder(holder, use_cases)
     return BrowserSessionResponse(
         signed_in=True,
         session_id=session.id,
         method=session.method,
-        user=of.user,
-        key=of.key,
-        scopes=of.scopes,
-        organizations=of.organizations,
-        projects=of.projects,
+        user=holder_text.user,
+        key=holder_text.key,
+        scopes=holder_text.scopes,
+        organizations=holder_text.organizations,
+        projects=holder_text.projects,
         ends_at=format_instant(session.ends_at),
         idle_ends_at=format_instant(session.end(use_cases.identity.session_lifetime)),
         ways_in=ways,
@@ -470,7 +472,7 @@ def _signed_out(ways: list[SignInMethod], problem: str | None) -> BrowserSession
     )
 
 
-def _ways_in(request: HttpRequest) -> list[SignInMethod]:
+def _offered_methods(request: HttpRequest) -> list[SignInMethod]:
     """The ways that the service offers, in the order of SignInMethod."""
     config = http_context(request).config
     offered = set(config.sign_in_methods)

@@ -71,11 +71,14 @@ MEDIA_TYPES: Final = {
 
 async def _split_body(request: HttpRequest, data: bytes) -> list[bytes | Invalid]:
     """The items of a body as JSON, and the errors of rows that are none."""
-    of, config = media_type_of(request.headers["content-type"]), http_context(request).config
+    file_format, config = (
+        media_type_of(request.headers["content-type"]),
+        http_context(request).config,
+    )
     is_long = len(data) > SPLIT_IN_THREAD_BYTES
-    if of == JSON:
+    if file_format == JSON:
         return await compute(_split_json, data, config, is_long=is_long)
-    return await compute(_split_csv if of == CSV else _split_lines, data, is_long=is_long)
+    return await compute(_split_csv if file_format == CSV else _split_lines, data, is_long=is_long)
 
 
 ITEMS_BODY: Final = RawBody(
@@ -181,11 +184,15 @@ def _is_json(text: str) -> bool:
 
 
 async def encode_items(
-    datasets: Datasets, project: ProjectId, version: Version, split: str | None, of: ItemFileFormat
+    datasets: Datasets,
+    project: ProjectId,
+    version: Version,
+    split: str | None,
+    file_format: ItemFileFormat,
 ) -> AsyncIterator[bytes]:
     """The items of a version as a file, in chunks. A version doesn't change meanwhile."""
-    encode = _csv_rows if of is ItemFileFormat.CSV else _lines
-    if of is ItemFileFormat.CSV:
+    encode = _csv_rows if file_format is ItemFileFormat.CSV else _lines
+    if file_format is ItemFileFormat.CSV:
         yield _csv_text([COLUMNS])
     window: PageRequest | None = PageRequest(limit=LIMIT_MAX)
     while window is not None:

@@ -199,7 +199,7 @@ class DownloadController(Controller):
         """
         cookie = session_cookie(dict(request.scope["headers"]), SessionPurpose.DASHBOARD)
         ticket = await use_cases.exporting.use_ticket.find(path.ticket)
-        use_cases = await use_cases.of(ticket.organization_id, writes=False)
+        use_cases = await use_cases.for_organization(ticket.organization_id, writes=False)
         holder, export = await use_cases.exporting.use_ticket(ticket, cookie, caller)
         await use_cases.audit.record(holder, AuditAction.EXPORT_DOWNLOADED, export.id)
         headers = {

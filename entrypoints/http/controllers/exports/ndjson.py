@@ -12,7 +12,7 @@ from application.exports.ports import Batches
 from domain.exports.export import TraceWithScores
 from domain.ids import ProjectId, TraceId
 from entrypoints.http.controllers.exports.schemas import ExportEnd, encode_line
-from entrypoints.http.controllers.traces.schemas import shows_much
+from entrypoints.http.controllers.traces.schemas import traces_are_large
 
 SCORES_ON_LOOP_MAX: Final = 50  # with reasons and metadata as long as they may be
 
@@ -66,4 +66,4 @@ async def encode_batches(
 def _takes_long(batch: Sequence[TraceWithScores]) -> bool:
     """A batch of one trace may be much larger than others."""
     scores = sum(len(one.scores) + len(one.session_scores) for one in batch)
-    return scores > SCORES_ON_LOOP_MAX or shows_much(one.trace for one in batch)
+    return scores > SCORES_ON_LOOP_MAX or traces_are_large(one.trace for one in batch)

@@ -12,7 +12,7 @@ from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.ids import MonitorId, RunId
 from domain.page import SortOrder
-from domain.tracing.change import said
+from domain.tracing.change import given_fields
 from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
 from entrypoints.http.controllers.monitors import examples
 from entrypoints.http.controllers.monitors.schemas import (
@@ -131,7 +131,7 @@ class MonitorController(Controller):
         current = await use_cases.evaluation.monitors.get(project, monitor)
         change = content.to_domain(current.target_type)  # a monitor never changes its target type
         audit = use_cases.audit.entry(
-            caller, AuditAction.MONITOR_CHANGED, monitor, fields=" ".join(said(change))
+            caller, AuditAction.MONITOR_CHANGED, monitor, fields=" ".join(given_fields(change))
         )
         changed = await use_cases.evaluation.change_monitor(project, monitor, change, audit=audit)
         if not caller.may_read:

@@ -139,7 +139,7 @@ class CreateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     def to_domain(self, _: HttpConfig) -> MonitorRequest:
         return MonitorRequest(
             name=self.name,
-            of=self.target_type,
+            target_type=self.target_type,
             run=RunRequest(
                 metrics=self.metrics,
                 model=self.model,

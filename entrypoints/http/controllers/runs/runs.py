@@ -408,7 +408,7 @@ def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
         project, stored = caller.project_id, kind.scores(use_cases.evaluation)
         convert: Callable[[Any], Any] = kind.score.from_domain
         if (asked := params.page) is None:
-            return [convert(score) for score in await stored.of_run(project, path.run_id)]
+            return [convert(score) for score in await stored.by_run(project, path.run_id)]
         matching = ScoreFilter(run_id=path.run_id)
         requested = scores.parse_page(asked, project, matching, None, SortOrder.DESC)
         found: Page[Any] = await stored.page(project, matching, requested.page)

@@ -285,19 +285,19 @@ class SessionScoreAnalyticsController(Controller):
         return requested.respond(page, SessionComparisonItem.from_domain)
 
 
-def score_analytics_router(of: ScoreTarget) -> Router:
+def score_analytics_router(target: ScoreTarget) -> Router:
     """The endpoints that scores of traces, of spans and of sessions have in common."""
-    handlers = [_summary_handler(of), _trend_handler(of), _distribution_handler(of)]
-    return Router(f"/evaluations/analytics/{of}-scores", route_handlers=handlers)
+    handlers = [_summary_handler(target), _trend_handler(target), _distribution_handler(target)]
+    return Router(f"/evaluations/analytics/{target}-scores", route_handlers=handlers)
 
 
-def _summary_handler(of: ScoreTarget) -> HTTPRouteHandler:
+def _summary_handler(target: ScoreTarget) -> HTTPRouteHandler:
     @get(
         "/summary",
         CAN_READ,
-        summary=f"Summarize scores of {of}s",
+        summary=f"Summarize scores of {target}s",
         description=f"Statistics of the scores of each name, sorted by name. {NUMBERS}",
-        operation_id=f"sum_up_{of}_scores",
+        operation_id=f"sum_up_{target}_scores",
         example=[examples.SUMMARY],
     )
     async def summarize_scores(
@@ -305,7 +305,7 @@ def _summary_handler(of: ScoreTarget) -> HTTPRouteHandler:
     ) -> list[ScoreSummaryItem]:
         summaries = await use_cases.evaluation.score_analytics.summaries(
             caller.project_id,
-            of,
+            target,
             params.within,
             source=params.source,
             judge_kind=params.judge_kind,
@@ -315,18 +315,18 @@ def _summary_handler(of: ScoreTarget) -> HTTPRouteHandler:
     return summarize_scores
 
 
-def _trend_handler(of: ScoreTarget) -> HTTPRouteHandler:
+def _trend_handler(target: ScoreTarget) -> HTTPRouteHandler:
     @get(
         "/trend",
         CAN_READ,
-        summary=f"Trend of scores of {of}s",
+        summary=f"Trend of scores of {target}s",
         description=(
             f"The numbers of up to {figures.TREND_NAMES_MAX} names by time of creation, ascending, "
             "one name after the other. Buckets in which scores were skipped, failed or are pending "
             "and none has a number are left out; with `empty_buckets` they are listed, with null "
             f"as `avg_score`. At most {BUCKETS_MAX:,} buckets. {NUMBERS}"
         ),
-        operation_id=f"trend_of_{of}_scores",
+        operation_id=f"trend_of_{target}_scores",
         example=[examples.TREND],
     )
     async def read_trend(
@@ -334,7 +334,7 @@ def _trend_handler(of: ScoreTarget) -> HTTPRouteHandler:
     ) -> list[ScoreTrendItem]:
         points = await use_cases.evaluation.score_analytics.trend(
             caller.project_id,
-            of,
+            target,
             params.metric_name,
             params.granularity,
             params.within,
@@ -347,17 +347,17 @@ def _trend_handler(of: ScoreTarget) -> HTTPRouteHandler:
     return read_trend
 
 
-def _distribution_handler(of: ScoreTarget) -> HTTPRouteHandler:
+def _distribution_handler(target: ScoreTarget) -> HTTPRouteHandler:
     @get(
         "/distribution",
         CAN_READ,
-        summary=f"Distribution of scores of {of}s",
+        summary=f"Distribution of scores of {target}s",
         description=(
             "A histogram of the numbers, in equal buckets from 0 to 1, ascending, without empty "
             "buckets unless `empty_buckets` is set. A bucket includes its lower bound, the last "
             f"one also 1.0. {NUMBERS}"
         ),
-        operation_id=f"distribution_of_{of}_scores",
+        operation_id=f"distribution_of_{target}_scores",
         example=[examples.DISTRIBUTION],
     )
     async def read_distribution(
@@ -365,7 +365,7 @@ def _distribution_handler(of: ScoreTarget) -> HTTPRouteHandler:
     ) -> list[ScoreDistributionItem]:
         found = await use_cases.evaluation.score_analytics.distribution(
             caller.project_id,
-            of,
+            target,
             params.metric_name,
             params.buckets,
             params.within,

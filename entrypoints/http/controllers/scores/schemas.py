@@ -236,7 +236,7 @@ class ScoreRevisionResponse(msgspec.Struct, frozen=True, kw_only=True):
     after: ScoreState
 
     @classmethod
-    def of_score(cls, score: scores.Score) -> list[Self]:
+    def from_score(cls, score: scores.Score) -> list[Self]:
         later = [*map(_state, score.history[1:]), _state(score)]
         return [
             cls(
@@ -250,13 +250,13 @@ class ScoreRevisionResponse(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
 
-def _state(of: scores.Score | scores.ScoreRevision) -> ScoreState:
+def _state(score: scores.Score | scores.ScoreRevision) -> ScoreState:
     return ScoreState(
-        value=of.value,
-        source=of.source,
-        author_user_id=None if of.author_id is None else str(of.author_id),
-        reason=of.reason,
-        metadata=wire.raw_json(of.metadata),
+        value=score.value,
+        source=score.source,
+        author_user_id=None if score.author_id is None else str(score.author_id),
+        reason=score.reason,
+        metadata=wire.raw_json(score.metadata),
     )
 
 

@@ -185,7 +185,7 @@ class TraceScoreController(Controller):
         the newest ones are kept; the audit log has all.
         """
         score = await use_cases.evaluation.trace_scores.get(caller.project_id, path.score_id)
-        return schemas.ScoreRevisionResponse.of_score(score)
+        return schemas.ScoreRevisionResponse.from_score(score)
 
 
 class SessionScoreController(Controller):
@@ -243,7 +243,7 @@ class SessionScoreController(Controller):
         Every score of the session, the newest first. Empty for an unknown session. 422 for scores
         of more than 128 MiB in all: the list has pages.
         """
-        scores = await use_cases.evaluation.session_scores.of_session(
+        scores = await use_cases.evaluation.session_scores.by_session(
             caller.project_id, path.session_id
         )
         return [schemas.SessionScoreResponse.from_domain(score) for score in scores]
@@ -307,7 +307,7 @@ class SessionScoreController(Controller):
         the newest ones are kept; the audit log has all.
         """
         score = await use_cases.evaluation.session_scores.get(caller.project_id, path.score_id)
-        return schemas.ScoreRevisionResponse.of_score(score)
+        return schemas.ScoreRevisionResponse.from_score(score)
 
     @delete("/{score_id:str}", CAN_EVALUATE, status_code=204)
     async def delete_session_score(

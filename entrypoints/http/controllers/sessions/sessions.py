@@ -206,7 +206,9 @@ TURN: Final = trace_schemas.example(
     SessionTurnResponse.from_domain(
         session_turn.SessionTurn.from_trace(trace_schemas.EXAMPLE_TRACE),
         trace=msgspec.structs.replace(
-            trace_schemas.TraceListItem.from_domain(TraceSummary.of(trace_schemas.EXAMPLE_TRACE)),
+            trace_schemas.TraceListItem.from_domain(
+                TraceSummary.from_trace(trace_schemas.EXAMPLE_TRACE)
+            ),
             error_count=0,
             scores=[],
         ),
@@ -299,7 +301,7 @@ class SessionController(Controller):
             project, path.session_id, PageRequest(params.limit, params.offset)
         )
 
-        is_long = trace_schemas.shows_much(session.traces)
+        is_long = trace_schemas.traces_are_large(session.traces)
 
         def response() -> SessionDetail:
             shown: list[Any] = []

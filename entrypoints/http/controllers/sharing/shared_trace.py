@@ -50,7 +50,7 @@ class SharedTraceController(Controller):
         or revoked, or its trace is gone.
         """
         link = await use_cases.sharing.open_link(path.token)
-        ours = await use_cases.of(link.organization_id, writes=False)
+        ours = await use_cases.for_organization(link.organization_id, writes=False)
         found = await ours.tracing.traces.outline(
             link.project_id, link.trace_id, params.after, params.limit
         )
@@ -81,7 +81,7 @@ class SharedTraceController(Controller):
         has neither payloads nor error messages.
         """
         link = await use_cases.sharing.open_link(path.token)
-        ours = await use_cases.of(link.organization_id, writes=False)
+        ours = await use_cases.for_organization(link.organization_id, writes=False)
         extent = PayloadExtent(PayloadDetail.PREVIEW, params.preview_bytes)
         found = await ours.tracing.traces.span(
             link.project_id, link.trace_id, path.span_id, NOTHING if link.is_masked else extent
@@ -112,7 +112,7 @@ class SharedTraceController(Controller):
         link = await use_cases.sharing.open_link(path.token)
         if link.is_masked:
             raise NotFound(LEFT_OUT)
-        ours = await use_cases.of(link.organization_id, writes=False)
+        ours = await use_cases.for_organization(link.organization_id, writes=False)
         payload = await ours.tracing.traces.payload(
             link.project_id, link.trace_id, params.span_id, params.name
         )

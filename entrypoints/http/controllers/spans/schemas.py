@@ -218,6 +218,6 @@ SPANS: Final = cursors.PagedList(
     cursors.SPAN_ID,
 )
 SPAN_ITEM: Final[dict[str, Any]] = example(
-    SpanListItem.from_domain(SpanSummary.of(EXAMPLE_TRACE, EXAMPLE_TRACE.spans[0]))
+    SpanListItem.from_domain(SpanSummary.from_span(EXAMPLE_TRACE, EXAMPLE_TRACE.spans[0]))
 )
 SPAN_PAGE: Final = examples.page_of(SPAN_ITEM)

@@ -266,14 +266,14 @@ class AnalyticsController(Controller):
                 usage = await analyze.usage(project, query)
                 return [TokenCostBucket.from_domain(row) for row in usage]
             case ((AnalyticsMetric.COST | AnalyticsMetric.TOKENS), _):
-                of_usage = await analyze.usage_groups(project, query)
-                return [TokenCostGroup.from_domain(one) for one in of_usage]
+                usage_groups = await analyze.usage_groups(project, query)
+                return [TokenCostGroup.from_domain(one) for one in usage_groups]
             case _, None:
                 volume = await analyze.volume(project, query)
                 return [AnalyticsBucket.from_domain(row) for row in volume]
             case _:
-                of_volume = await analyze.volume_groups(project, query)
-                return [AnalyticsGroup.from_domain(one) for one in of_volume]
+                volume_groups = await analyze.volume_groups(project, query)
+                return [AnalyticsGroup.from_domain(one) for one in volume_groups]
 
     @get(
         "/sessions/analytics",

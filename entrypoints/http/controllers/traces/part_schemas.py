@@ -195,15 +195,19 @@ class TraceDetailResponse(schemas.TraceResponse, frozen=True, kw_only=True):
         return cls(**fields)
 
 
-def at_once(project: ProjectId, found: TraceDetail, *, is_full: bool) -> schemas.TraceResponse:
+def whole_response(
+    project: ProjectId, found: TraceDetail, *, is_full: bool
+) -> schemas.TraceResponse:
     """A TraceDetailResponse unless `is_full`."""
     shape = schemas.TraceResponse if is_full else TraceDetailResponse
     return shape.from_detail(project, found)
 
 
-def in_parts(project: ProjectId, found: TraceDetail, *, is_full: bool) -> JsonParts[ShownSpan]:
-    """The same response as `at_once`, sent in parts: for a large trace."""
-    empty = at_once(project, replace(found, spans=()), is_full=is_full)
+def response_in_parts(
+    project: ProjectId, found: TraceDetail, *, is_full: bool
+) -> JsonParts[ShownSpan]:
+    """The same response as `whole_response`, sent in parts: for a large trace."""
+    empty = whole_response(project, replace(found, spans=()), is_full=is_full)
     make = schemas.span_responses if is_full else span_details
     make_some = partial(make, found.trace.id)
     size = _long_bytes if is_full else _long_bytes_with_previews

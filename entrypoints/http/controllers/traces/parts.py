@@ -45,7 +45,7 @@ class TracePartController(Controller):
     ) -> part_schemas.OutlineResponse | JsonResponse[part_schemas.OutlineResponse]:
         """Read the outline of a trace."""
         project, traces = caller.project_id, use_cases.tracing.traces
-        etags = TraceEtags.of_request(request)
+        etags = TraceEtags.from_request(request)
         if etags.are_known:  # most polls find nothing new, and read no spans
             revision = await traces.revision(project, path.trace_id)
             if etags.knows(revision):

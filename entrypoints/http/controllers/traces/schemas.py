@@ -359,7 +359,7 @@ class TraceResponse(ResponseStruct[Trace], frozen=True, kw_only=True):
         return response
 
 
-def shows_much(traces: Iterable[Trace]) -> bool:
+def traces_are_large(traces: Iterable[Trace]) -> bool:
     """Whether writing the responses of the traces takes more than about 10 ms."""
     payload_bytes = spans = 0
     for trace in traces:
@@ -378,8 +378,8 @@ def is_sent_in_parts(found: TraceDetail) -> bool:
     return _payload_bytes([found.payloads, *found.spans]) > SENT_AT_ONCE_BYTES_MAX
 
 
-def spans_show_much(owners: Iterable[ShownPayloads | ShownSpan]) -> bool:
-    """As `shows_much`, of some spans as they are shown."""
+def spans_are_large(owners: Iterable[ShownPayloads | ShownSpan]) -> bool:
+    """As `traces_are_large`, of some spans as they are shown."""
     return _payload_bytes(owners) > RESPONSE_BYTES_ON_LOOP_MAX
 
 
@@ -1128,4 +1128,4 @@ EXAMPLE_TRACE: Final = (
 )
 TRACE_RESPONSE: Final = example(TraceResponse.from_trace(examples.PROJECT_ID, EXAMPLE_TRACE))
 SPAN_RESPONSE: Final = TRACE_RESPONSE["spans"][0]
-TRACE_ITEM: Final = example(TraceListItem.from_domain(TraceSummary.of(EXAMPLE_TRACE)))
+TRACE_ITEM: Final = example(TraceListItem.from_domain(TraceSummary.from_trace(EXAMPLE_TRACE)))

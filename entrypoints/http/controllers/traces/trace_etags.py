@@ -20,7 +20,7 @@ class TraceEtags:
     version: str
 
     @classmethod
-    def of_request(cls, request: HttpRequest) -> Self:
+    def from_request(cls, request: HttpRequest) -> Self:
         return cls(request.scope["headers"], http_context(request).config.version)
 
     @property

@@ -252,7 +252,7 @@ class TraceController(Controller):
         left out or cut, and the answer has their sizes.
         """
         project, traces = caller.project_id, use_cases.tracing.traces
-        etags = TraceEtags.of_request(request)
+        etags = TraceEtags.from_request(request)
         if etags.are_known:  # most polls find nothing new, and read no spans
             revision = await traces.revision(project, path.trace_id)
             if etags.knows(revision):
@@ -261,9 +261,11 @@ class TraceController(Controller):
         is_full = params.payloads is PayloadDetail.FULL
         headers = {"etag": etags.etag(found.revision)}
         if schemas.is_sent_in_parts(found):
-            parts = part_schemas.in_parts(project, found, is_full=is_full)
+            parts = part_schemas.response_in_parts(project, found, is_full=is_full)
             return stream_json(parts, headers, request)
-        return JsonResponse(part_schemas.at_once(project, found, is_full=is_full), headers=headers)
+        return JsonResponse(
+            part_schemas.whole_response(project, found, is_full=is_full), headers=headers
+        )
 
     @patch(
         "/{trace_id:str}",
@@ -311,7 +313,7 @@ class TraceController(Controller):
             shown = part_schemas.span_details(trace, found.items)
             return requested.respond(Page(shown, found.total, found.end), lambda one: one)
 
-        return await respond_with(respond, is_long=schemas.spans_show_much(found.items))
+        return await respond_with(respond, is_long=schemas.spans_are_large(found.items))
 
     @post(
         "/{trace_id:str}/spans/read",
@@ -339,7 +341,7 @@ class TraceController(Controller):
         )
         return await respond_with(
             lambda: part_schemas.SpansReadResponse.from_found(trace, asked, found),
-            is_long=schemas.spans_show_much(found),
+            is_long=schemas.spans_are_large(found),
         )
 
     @get("/{trace_id:str}/spans/{span_id:str}", CAN_READ, example=part_schemas.SPAN_DETAIL)
@@ -450,7 +452,7 @@ async def _respond_trace(
 ) -> schemas.TraceResponse | JsonResponse[schemas.TraceResponse]:
     return await respond_with(
         lambda: schemas.TraceResponse.from_trace(project, trace),
-        is_long=schemas.shows_much([trace]),
+        is_long=schemas.traces_are_large([trace]),
     )
 
 

@@ -78,12 +78,12 @@ SELECT id FROM eval_runs WHERE project_id = $1 AND monitor_id = $2 AND assessed_
 type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
 
 
-async def fill(seeded: Seeded, of: ProjectId) -> None:
+async def fill(seeded: Seeded, project_id: ProjectId) -> None:
     for n in range(MONITORS):
-        monitor = a_monitor(of, name=f"m{n}", next_run_at=NOON + timedelta(hours=n))
+        monitor = a_monitor(project_id, name=f"m{n}", next_run_at=NOON + timedelta(hours=n))
         await seeded.evaluation.monitors.create(monitor)
     for statement in SEED:
-        arguments = [of, NOON][: 2 if "$2" in statement else 1]
+        arguments = [project_id, NOON][: 2 if "$2" in statement else 1]
         await seeded.owner.execute(statement, *arguments)
 
 
@@ -92,8 +92,8 @@ async def watched(seeded: Seeded) -> AsyncIterator[Seeded]:
     """To the planner UNKNOWN has nothing."""
     for table in TABLES:
         await seeded.owner.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
-    for of in (NOISE, OURS):
-        await fill(seeded, of)
+    for project_id in (NOISE, OURS):
+        await fill(seeded, project_id)
     await seeded.owner.execute(f"ANALYZE {', '.join(TABLES)}, webhooks")
     await fill(seeded, UNKNOWN)
     yield seeded
@@ -102,32 +102,32 @@ async def watched(seeded: Seeded) -> AsyncIterator[Seeded]:
 
 
 def of_first(read: Callable[[Seeded, ProjectId, MonitorId], Awaitable[object]]) -> Read:
-    async def asked(at: Seeded, of: ProjectId) -> object:
-        monitor = await at.pool.fetchval(A_MONITOR, of)
+    async def asked(at: Seeded, project_id: ProjectId) -> object:
+        monitor = await at.pool.fetchval(A_MONITOR, project_id)
         at.statements.clear()
-        return await read(at, of, MonitorId(monitor))
+        return await read(at, project_id, MonitorId(monitor))
 
     return asked
 
 
-async def measured(at: Seeded, of: ProjectId, monitor: MonitorId) -> object:
-    run = await at.pool.fetchval(LAST_RUN, of, monitor)
+async def measured(at: Seeded, project_id: ProjectId, monitor: MonitorId) -> object:
+    run = await at.pool.fetchval(LAST_RUN, project_id, monitor)
     at.statements.clear()
-    ended = FinishedRun(of, monitor, RunId(run), TargetType.TRACE, NOON)
+    ended = FinishedRun(project_id, monitor, RunId(run), TargetType.TRACE, NOON)
     return await at.evaluation.alerting.alerts.metric_stats(ended, "coherence", 0.5)
 
 
-async def last_runs(at: Seeded, of: ProjectId, monitor: MonitorId) -> object:
+async def last_runs(at: Seeded, project_id: ProjectId, monitor: MonitorId) -> object:
     alerts = at.evaluation.alerting.alerts
-    return await alerts.finished_run_stats(a_monitor(of, id=monitor), "coherence", 0.5, 25)
+    return await alerts.finished_run_stats(a_monitor(project_id, id=monitor), "coherence", 0.5, 25)
 
 
 def changed(selection: TraceSelection | SessionSelection) -> Read:
-    async def asked(at: Seeded, of: ProjectId) -> object:
+    async def asked(at: Seeded, project_id: ProjectId) -> object:
         edge = await at.evaluation.changed.readable_until()
         last = Watermark(edge.written_at - timedelta(microseconds=1), edge.trace)
         at.statements.clear()
-        return await at.evaluation.changed.targets(of, selection, last, edge, TRACES)
+        return await at.evaluation.changed.targets(project_id, selection, last, edge, TRACES)
 
     return asked
 
@@ -135,28 +135,38 @@ def changed(selection: TraceSelection | SessionSelection) -> Read:
 ALL: Final = 3 * MONITORS  # of three projects
 READS: Final[dict[str, tuple[Read, dict[str, int]]]] = {
     "a page of monitors": (
-        lambda at, of: at.evaluation.monitors.page(of, None, PageRequest()),
+        lambda at, project_id: at.evaluation.monitors.page(project_id, None, PageRequest()),
         {"monitors": 3 * MONITORS},
     ),
     "its runs": (
-        of_first(lambda at, of, it: at.evaluation.monitors.runs(of, it, PageRequest())),
+        of_first(
+            lambda at, project_id, it: at.evaluation.monitors.runs(project_id, it, PageRequest())
+        ),
         {"monitors": 1, "eval_runs": 4 * RUNS},
     ),
     "its alerts": (
-        of_first(lambda at, of, it: at.evaluation.alerting.alerts.of_monitor(of, it)),
+        of_first(
+            lambda at, project_id, it: at.evaluation.alerting.alerts.by_monitor(project_id, it)
+        ),
         {"monitors": 1, "alerts": 4},
     ),
     "their changes": (
-        of_first(lambda at, of, it: at.evaluation.alerting.alerts.changes(of, it, PageRequest())),
+        of_first(
+            lambda at, project_id, it: at.evaluation.alerting.alerts.changes(
+                project_id, it, PageRequest()
+            )
+        ),
         {"monitors": 1, "alert_changes": 2 * CHANGES},
     ),
     "alerts of the project": (
-        lambda at, of: at.evaluation.alerting.alerts.page(of, AlertState.OK, PageRequest()),
+        lambda at, project_id: at.evaluation.alerting.alerts.page(
+            project_id, AlertState.OK, PageRequest()
+        ),
         {"alerts": 3 * 4 * MONITORS},
     ),
     "their latest changes": (
-        lambda at, of: at.evaluation.alerting.alerts.changes_of_project(
-            of, AlertState.ALERTING, PageRequest()
+        lambda at, project_id: at.evaluation.alerting.alerts.changes_of_project(
+            project_id, AlertState.ALERTING, PageRequest()
         ),
         {"alert_changes": 2 * CHANGES * MONITORS},
     ),
@@ -170,13 +180,17 @@ READS: Final[dict[str, tuple[Read, dict[str, int]]]] = {
         {"monitors": 3},
     ),
     "runs that have ended": (
-        lambda at, of: at.evaluation.alerting.alerts.list_finished_runs(
-            FinishedRun(of, MonitorId(of), RunId(of), TargetType.TRACE, NOON)
+        lambda at, project_id: at.evaluation.alerting.alerts.list_finished_runs(
+            FinishedRun(
+                project_id, MonitorId(project_id), RunId(project_id), TargetType.TRACE, NOON
+            )
         ),
         {"eval_runs": ALL},
     ),
     "deliveries": (
-        lambda at, of: at.evaluation.alerting.webhooks.deliveries(of, WEBHOOK, PageRequest()),
+        lambda at, project_id: at.evaluation.alerting.webhooks.deliveries(
+            project_id, WEBHOOK, PageRequest()
+        ),
         {"webhooks": 3, "alert_deliveries": 2 * DELIVERIES},
     ),
     "changed traces": (changed(TraceSelection()), {"traces": 2 * TRACES}),
@@ -186,9 +200,9 @@ READS: Final[dict[str, tuple[Read, dict[str, int]]]] = {
 
 @pytest.mark.parametrize("read", READS)
 @OF_BOTH
-async def test_reads_scan_only_the_rows_they_need(watched, of, read):
+async def test_reads_scan_only_the_rows_they_need(watched, project_id, read):
     act, most = READS[read]
-    found = await plans(watched, act, of)
+    found = await plans(watched, act, project_id)
     rows = {table: count for table, count in read_rows(found).items() if count}
     assert {table: count for table, count in rows.items() if count > most.get(table, 0)} == {}
     whole = {node["Relation Name"] for node in found if node["Node Type"] == "Seq Scan"}
@@ -196,8 +210,8 @@ async def test_reads_scan_only_the_rows_they_need(watched, of, read):
 
 
 @OF_BOTH
-async def test_due_deliveries_are_found_by_index(watched, of):
-    assert of in {OURS, UNKNOWN}
+async def test_due_deliveries_are_found_by_index(watched, project_id):
+    assert project_id in {OURS, UNKNOWN}
     arguments = (NOON, NOON + timedelta(minutes=1), 10)
     async with watched.pool.acquire() as connection:
         transaction = connection.transaction()

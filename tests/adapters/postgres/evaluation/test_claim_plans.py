@@ -28,14 +28,16 @@ FROM generate_series(1, {CLAIMS}) AS i
 
 
 @OF_BOTH
-async def test_claim_reads_the_scores_of_its_name_and_live_claims(seeded, of):
-    asked = (of, NAMES[3], UNTIL, UNTIL, "ada/", [], 0.5, "seed", 3)
-    await seeded.owner.execute(INSERT_CLAIMS, of, NAMES[3], UNTIL)
+async def test_claim_reads_the_scores_of_its_name_and_live_claims(seeded, project_id):
+    asked = (project_id, NAMES[3], UNTIL, UNTIL, "ada/", [], 0.5, "seed", 3)
+    await seeded.owner.execute(INSERT_CLAIMS, project_id, NAMES[3], UNTIL)
     try:
         sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {SELECT_CLAIMABLE}"
         found = [*nodes(json.loads(await seeded.pool.fetchval(sql, *asked))[0]["Plan"])]
     finally:
-        await seeded.owner.execute("DELETE FROM annotation_claims WHERE project_id = $1", of)
+        await seeded.owner.execute(
+            "DELETE FROM annotation_claims WHERE project_id = $1", project_id
+        )
     rows = read_rows(found)
     assert rows["annotation_claims"] <= 2 * CLAIMS
     assert rows["trace_scores"] <= 3 * OF_NAME + 10

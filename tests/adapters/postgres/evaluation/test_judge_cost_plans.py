@@ -81,27 +81,36 @@ async def spent(seeded: Seeded) -> AsyncIterator[JudgingPorts]:
 
 
 READS: Final[dict[str, tuple[Act, dict[str, int]]]] = {
-    "a run": (lambda at, of: at.ledger.of_run(of, run_of(of)), {"judge_calls": OF_RUN}),
-    "a month": (lambda at, of: at.ledger.total([of], WITHIN), {"judge_calls": 30 * OF_DAY}),
+    "a run": (
+        lambda at, project_id: at.ledger.run_spending(project_id, run_of(project_id)),
+        {"judge_calls": OF_RUN},
+    ),
+    "a month": (
+        lambda at, project_id: at.ledger.total([project_id], WITHIN),
+        {"judge_calls": 30 * OF_DAY},
+    ),
     **{
         f"a month by {by}": (
-            lambda at, of, by=by: at.ledger.of_projects([of], WITHIN, by),
+            lambda at, project_id, by=by: at.ledger.projects_spending([project_id], WITHIN, by),
             {"judge_calls": 30 * OF_DAY},
         )
         for by in SpendingBy
     },
-    "a verdict": (lambda at, of: at.verdicts.find(of, key_of(of), SINCE), {"judge_verdicts": 1}),
-    "a budget": (lambda at, of: at.budgets.monthly(of), {}),
+    "a verdict": (
+        lambda at, project_id: at.verdicts.find(project_id, key_of(project_id), SINCE),
+        {"judge_verdicts": 1},
+    ),
+    "a budget": (lambda at, project_id: at.budgets.monthly(project_id), {}),
 }
 
 
 @pytest.mark.parametrize("read", READS)
 @OF_BOTH
 async def test_reads_scan_only_the_rows_they_need(
-    seeded: Seeded, spent: JudgingPorts, of: ProjectId, read: str
+    seeded: Seeded, spent: JudgingPorts, project_id: ProjectId, read: str
 ):
     act, most = READS[read]
-    found = await plans(seeded, lambda _, project: act(spent, project), of)
+    found = await plans(seeded, lambda _, project: act(spent, project), project_id)
     rows = {table: count for table, count in read_rows(found).items() if table in TABLES and count}
     assert rows == {table: count for table, count in most.items() if count}
     assert {one["Node Type"] for one in found if one.get("Relation Name") in TABLES} <= {
@@ -109,20 +118,24 @@ async def test_reads_scan_only_the_rows_they_need(
     }
 
 
-async def work(seeded: Seeded, spent: JudgingPorts, of: ProjectId) -> None:
+async def work(seeded: Seeded, spent: JudgingPorts, project_id: ProjectId) -> None:
     """Runs all statements of one judge question, and those of the periodic deletes."""
-    trace = await seeded.pool.fetchval("SELECT trace_id FROM traces WHERE project_id = $1", of)
+    trace = await seeded.pool.fetchval(
+        "SELECT trace_id FROM traces WHERE project_id = $1", project_id
+    )
     kept = Verdict(outcome=Scored(1.0, ""), model="m", use=TokenUse(), usd=None)
-    await spent.verdicts.save(of, b"\x01" * 32, TraceId(trace), kept, NOON)
-    await spent.ledger.append([an_entry(project_id=of)])
+    await spent.verdicts.save(project_id, b"\x01" * 32, TraceId(trace), kept, NOON)
+    await spent.ledger.append([an_entry(project_id=project_id)])
     async with seeded.pool.acquire() as connection, connection.transaction():
-        await store_budget(connection, of, Decimal(10**6), NOON)
-    reserved = await spent.budgets.reserve(of, run_of(of), Decimal(1), Decimal("0.1"), NOON)
-    since = dict.fromkeys((f"run {run_of(of)}", month_scope(NOON)), NOON)
+        await store_budget(connection, project_id, Decimal(10**6), NOON)
+    reserved = await spent.budgets.reserve(
+        project_id, run_of(project_id), Decimal(1), Decimal("0.1"), NOON
+    )
+    since = dict.fromkeys((f"run {run_of(project_id)}", month_scope(NOON)), NOON)
     assert reserved == Reservation(since, Decimal("0.1"))
-    await spent.budgets.settle(of, reserved, Decimal("0.05"))
+    await spent.budgets.settle(project_id, reserved, Decimal("0.05"))
     async with seeded.pool.acquire() as connection, connection.transaction():
-        await store_budget(connection, of, None, NOON)
+        await store_budget(connection, project_id, None, NOON)
     long_ago = SINCE - timedelta(days=1)
     assert (
         await spent.verdicts.delete_older(long_ago) + await spent.ledger.delete_older(long_ago) == 0
@@ -134,9 +147,11 @@ KEYS: Final = {"judge_calls": ("id =", "created_at"), "judge_verdicts": ("key ="
 
 
 @OF_BOTH
-async def test_judging_finds_rows_by_key(seeded: Seeded, spent: JudgingPorts, of: ProjectId):
+async def test_judging_finds_rows_by_key(
+    seeded: Seeded, spent: JudgingPorts, project_id: ProjectId
+):
     seeded.statements.clear()
-    await work(seeded, spent, of)
+    await work(seeded, spent, project_id)
     entered = set()
     for asked in list(seeded.statements):
         if not asked.args or not citus.is_explained(asked.query):

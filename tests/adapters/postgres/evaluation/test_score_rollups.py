@@ -54,11 +54,11 @@ async def ours(plane):
     return ours
 
 
-def some_scores(of: ProjectId, count: int) -> list[TraceScore]:
+def some_scores(project_id: ProjectId, count: int) -> list[TraceScore]:
     """Scores of DAYS, some made otherwise than the others."""
     return [
         trace_score(
-            of,
+            project_id,
             TRACE,
             name="mM"[n % 2],
             value=repr(n % 7 / 7),
@@ -76,9 +76,9 @@ async def add(plane: DataPlane, some: Sequence[TraceScore]) -> None:
         await plane.evaluation.trace_scores.add(one)
 
 
-async def summaries(plane: DataPlane, of: ProjectId):
+async def summaries(plane: DataPlane, project_id: ProjectId):
     """Read from scores and from counted days, which agree."""
-    return await AfterCounting(plane.evaluation).summaries(of, ScoreTarget.TRACE, EVER)
+    return await AfterCounting(plane.evaluation).summaries(project_id, ScoreTarget.TRACE, EVER)
 
 
 async def test_writes_to_a_counted_day_are_read_before_and_after_it_is_counted_again(

@@ -45,13 +45,13 @@ NEXT: Final = 30  # targets, where others wait
 type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
 
 
-async def begin(seeded: Seeded, of: ProjectId) -> list[EvalRun]:
+async def begin(seeded: Seeded, project_id: ProjectId) -> list[EvalRun]:
     """Runs with much to do, of which some targets are announced."""
-    runs = [a_run(of, TARGETS) for _ in range(RUNS)]
+    runs = [a_run(project_id, TARGETS) for _ in range(RUNS)]
     for run in runs:
         await seeded.evaluation.runs.create(run, work_of(run))
-        await until_done(seeded.evaluation.work_queue.plan, of, run.id, NOON)
-    await seeded.evaluation.work_queue.dispatch(of, NOON)
+        await until_done(seeded.evaluation.work_queue.plan, project_id, run.id, NOON)
+    await seeded.evaluation.work_queue.dispatch(project_id, NOON)
     return runs
 
 
@@ -61,7 +61,7 @@ async def runs(seeded: Seeded) -> AsyncIterator[dict[ProjectId, list[EvalRun]]]:
     tables = ("eval_runs", "eval_jobs")
     for table in tables:
         await seeded.owner.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
-    made = {of: await begin(seeded, of) for of in (NOISE, OURS)}
+    made = {project_id: await begin(seeded, project_id) for project_id in (NOISE, OURS)}
     await seeded.owner.execute(f"ANALYZE {', '.join(tables)}")
     made[UNKNOWN] = await begin(seeded, UNKNOWN)
     yield made
@@ -79,7 +79,7 @@ LARGE: Final = {
 LAPS: Final = 3 * RUNS  # looks at each row of work: for sums, codes, and what is in flight
 READS: Final[dict[str, tuple[Callable[[EvalRun], Read], dict[str, int]]]] = {
     "a run": (
-        lambda run: lambda at, of: at.evaluation.runs.get(of, run.id),
+        lambda run: lambda at, project_id: at.evaluation.runs.get(project_id, run.id),
         {
             "eval_runs": 1,
             "eval_jobs": 3 * TARGETS,
@@ -87,7 +87,11 @@ READS: Final[dict[str, tuple[Callable[[EvalRun], Read], dict[str, int]]]] = {
         },
     ),
     "a page of runs": (
-        lambda _: lambda at, of: at.evaluation.runs.page(of, TargetType.TRACE, None, PageRequest()),
+        lambda _: (
+            lambda at, project_id: at.evaluation.runs.page(
+                project_id, TargetType.TRACE, None, PageRequest()
+            )
+        ),
         {
             "eval_runs": 3 * RUNS,
             "eval_jobs": LAPS * TARGETS,
@@ -95,63 +99,67 @@ READS: Final[dict[str, tuple[Callable[[EvalRun], Read], dict[str, int]]]] = {
         },
     ),
     "its failures": (
-        lambda run: lambda at, of: at.evaluation.runs.failures(of, run.id),
+        lambda run: lambda at, project_id: at.evaluation.runs.failures(project_id, run.id),
         {"eval_runs": 1, "trace_scores": TARGETS * len(METRICS)},
     ),
     "all traces": (
-        lambda _: lambda at, of: at.evaluation.targets.traces(of, TraceSelection(), TRACES),
+        lambda _: (
+            lambda at, project_id: at.evaluation.targets.traces(
+                project_id, TraceSelection(), TRACES
+            )
+        ),
         {"traces": TRACES},
     ),
     "traces of a day": (
         lambda _: (
-            lambda at, of: at.evaluation.targets.traces(
-                of, TraceSelection(date_from=LAST_DAY), TRACES
+            lambda at, project_id: at.evaluation.targets.traces(
+                project_id, TraceSelection(date_from=LAST_DAY), TRACES
             )
         ),
         {"traces": 25 * HOUR},
     ),
     "a sample of the traces of a day": (
         lambda _: (
-            lambda at, of: at.evaluation.targets.traces(
-                of, TraceSelection(date_from=LAST_DAY), TRACES, sample=Sample(0.5, "salt")
+            lambda at, project_id: at.evaluation.targets.traces(
+                project_id, TraceSelection(date_from=LAST_DAY), TRACES, sample=Sample(0.5, "salt")
             )
         ),
         {"traces": 25 * HOUR},
     ),
     "traces with a rare tag": (
         lambda _: (
-            lambda at, of: at.evaluation.targets.traces(
-                of, TraceSelection(tags=("canary",)), TRACES
+            lambda at, project_id: at.evaluation.targets.traces(
+                project_id, TraceSelection(tags=("canary",)), TRACES
             )
         ),
         {"traces": 250},
     ),
     "traces by a part of their name": (
         lambda _: (
-            lambda at, of: at.evaluation.targets.traces(
-                of, TraceSelection(name="N 19", user_id="user-19"), TRACES
+            lambda at, project_id: at.evaluation.targets.traces(
+                project_id, TraceSelection(name="N 19", user_id="user-19"), TRACES
             )
         ),
         {"traces": 1_000},
     ),
     "sessions of a day": (
         lambda _: (
-            lambda at, of: at.evaluation.targets.sessions(
-                of, SessionSelection(date_from=LAST_DAY, has_error=True), TRACES
+            lambda at, project_id: at.evaluation.targets.sessions(
+                project_id, SessionSelection(date_from=LAST_DAY, has_error=True), TRACES
             )
         ),
         {"traces": 25 * HOUR},
     ),
     "all sessions of two traces": (
         lambda _: (
-            lambda at, of: at.evaluation.targets.sessions(
-                of, SessionSelection(min_trace_count=2), TRACES
+            lambda at, project_id: at.evaluation.targets.sessions(
+                project_id, SessionSelection(min_trace_count=2), TRACES
             )
         ),
         {"traces": TRACES},
     ),
     "traces of a session": (
-        lambda _: lambda at, of: at.evaluation.targets.session_traces(of, "conv-7"),
+        lambda _: lambda at, project_id: at.evaluation.targets.session_traces(project_id, "conv-7"),
         {"traces": 4},
     ),
     # Spans are read for their size as well: errors may have any length.
@@ -160,21 +168,23 @@ READS: Final[dict[str, tuple[Callable[[EvalRun], Read], dict[str, int]]]] = {
 }
 
 
-async def read_subject(at: Seeded, of: ProjectId) -> object:
-    last = (await at.evaluation.targets.session_traces(of, "conv-7"))[-1]
-    return await at.evaluation.targets.load_trace(of, last)
+async def read_subject(at: Seeded, project_id: ProjectId) -> object:
+    last = (await at.evaluation.targets.session_traces(project_id, "conv-7"))[-1]
+    return await at.evaluation.targets.load_trace(project_id, last)
 
 
-async def read_signals(at: Seeded, of: ProjectId) -> object:
+async def read_signals(at: Seeded, project_id: ProjectId) -> object:
     wanted = {"metric_1": SignalKey("f1", "e"), "metric_2": SignalKey("f1", "e")}
-    return await at.evaluation.work_queue.find_signals(of, TraceId(trace_of(of)), wanted)
+    return await at.evaluation.work_queue.find_signals(
+        project_id, TraceId(trace_of(project_id)), wanted
+    )
 
 
 @pytest.mark.parametrize("read", READS)
 @OF_BOTH
-async def test_reads_scan_only_the_rows_they_need(seeded, runs, of, read):
+async def test_reads_scan_only_the_rows_they_need(seeded, runs, project_id, read):
     act, most = READS[read]
-    found = await plans(seeded, act(runs[of][0]), of)
+    found = await plans(seeded, act(runs[project_id][0]), project_id)
     rows = {table: count for table, count in read_rows(found).items() if table in LARGE}
     assert {table: count for table, count in rows.items() if count > most.get(table, 0)} == {}
     assert scanned_whole(found) == set()
@@ -194,14 +204,14 @@ KEYS: Final = {
 SMALL: Final = {"eval_runs_running", "eval_runs_announced", "eval_jobs_dead", "eval_jobs_due"}
 
 
-async def work(seeded: Seeded, of: ProjectId) -> None:
+async def work(seeded: Seeded, project_id: ProjectId) -> None:
     """A run from its making to its end, with everything that can be done to it."""
     do, work_queue = seeded.evaluation, PostgresWorkQueue(seeded.pool, 2 * IN_FLIGHT_TARGETS_MAX)
-    run = a_run(of, 4)
+    run = a_run(project_id, 4)
     await do.runs.create(run, work_of(run))
-    await work_queue.plan(of, run.id, NOON)
-    due = [one for one in await work_queue.dispatch(of, NOON) if one.run == run.id]
-    claims = [await work_queue.claim(of, run.id, one.target, NOON) for one in due]
+    await work_queue.plan(project_id, run.id, NOON)
+    due = [one for one in await work_queue.dispatch(project_id, NOON) if one.run == run.id]
+    claims = [await work_queue.claim(project_id, run.id, one.target, NOON) for one in due]
     first, second, *_ = [one for one in claims if one is not None]
     await finish(work_queue, first)
     await work_queue.postpone(second, NOON, FailCode.RATE_LIMITED, NOON)
@@ -212,9 +222,9 @@ async def work(seeded: Seeded, of: ProjectId) -> None:
     await work_queue.oldest_wait(NOON)
     await work_queue.count_dead()
     await PostgresWorkloads(seeded.pool).workload(NOON)
-    await do.runs.cancel(of, run.id, NOON)
+    await do.runs.cancel(project_id, run.id, NOON)
     of_run = await seeded.owner.fetch("SELECT id FROM trace_scores WHERE run_id = $1", run.id)
-    await do.runs.delete(of, run.id, NOON, with_scores=False)
+    await do.runs.delete(project_id, run.id, NOON, with_scores=False)
     # Other tests of plans know how many scores the project has.
     left = [row["id"] for row in of_run]
     await seeded.owner.execute("DELETE FROM trace_scores WHERE id = ANY($1::uuid[])", left)
@@ -240,10 +250,10 @@ def reached(plan: dict[str, Any]) -> bool:
 
 
 @OF_BOTH
-async def test_workers_find_rows_by_key(seeded, runs, of):
-    assert len(runs[of]) == RUNS
+async def test_workers_find_rows_by_key(seeded, runs, project_id):
+    assert len(runs[project_id]) == RUNS
     seeded.statements.clear()
-    await work(seeded, of)
+    await work(seeded, project_id)
     entered = set()
     for asked in list(seeded.statements):
         if asked.query.startswith("COPY") or not asked.args or not citus.is_explained(asked.query):
@@ -262,20 +272,20 @@ async def test_workers_find_rows_by_key(seeded, runs, of):
 BLOCKS_MAX: Final = 100  # of 8 kB, for one statement: much less than all of a project
 
 
-async def step(seeded: Seeded, of: ProjectId) -> None:
+async def step(seeded: Seeded, project_id: ProjectId) -> None:
     """The steps that a worker repeats: plan, claim, record, finish."""
     work_queue = PostgresWorkQueue(seeded.pool, 4 * IN_FLIGHT_TARGETS_MAX)
-    due = (await work_queue.dispatch(of, NOON))[0]
+    due = (await work_queue.dispatch(project_id, NOON))[0]
     claim = await work_queue.claim(due.project, due.run, due.target, NOON)
     assert claim is not None
     await finish(work_queue, claim)
 
 
 @OF_BOTH
-async def test_work_step_cost_is_independent_of_queue_size(seeded, runs, of):
-    assert len(runs[of]) == RUNS
+async def test_work_step_cost_is_independent_of_queue_size(seeded, runs, project_id):
+    assert len(runs[project_id]) == RUNS
     seeded.statements.clear()
-    await step(seeded, of)
+    await step(seeded, project_id)
     asked = [one for one in list(seeded.statements) if one.args]
     assert len(asked) > len("claim, record, close")
     for one in filter(lambda one: citus.is_explained(one.query), asked):

@@ -95,21 +95,21 @@ class Processes:
 
     async def act(self) -> None:
         chance = self.chance
-        plane, of = chance.one(*self.planes), chance.one(*self.projects)
+        plane, project_id = chance.one(*self.planes), chance.one(*self.projects)
         acts = [
-            *[lambda: act(plane.traces, of, chance)] * 10,
-            *[lambda: self._put_text(plane, of)] * 3,
-            *[lambda: self._put_otlp(plane, of)] * 5,
-            *[lambda: self._score(plane, of)] * 3,
-            lambda: self._erase(plane, of),
+            *[lambda: act(plane.traces, project_id, chance)] * 10,
+            *[lambda: self._put_text(plane, project_id)] * 3,
+            *[lambda: self._put_otlp(plane, project_id)] * 5,
+            *[lambda: self._score(plane, project_id)] * 3,
+            lambda: self._erase(plane, project_id),
             lambda: self._advance(plane),
             lambda: plane.tracing.payload_storage.join_blocks(FAR),
             lambda: plane.tracing.payload_storage.remove_unused_texts(FAR),
             plane.tracing.search_index.add_traces,
             lambda: plane.tracing.search_index.remove_garbage(FAR),
             lambda: plane.otlp.settle_open_traces(FAR),
-            lambda: self._reprice(plane, of),
-            lambda: self._expire(plane, of),
+            lambda: self._reprice(plane, project_id),
+            lambda: self._expire(plane, project_id),
         ]
         with suppress(NotFound, Conflict):
             try:
@@ -118,11 +118,11 @@ class Processes:
                 if [one.field for one in refused.errors] != ["trace_id"]:
                     raise
 
-    async def _put_text(self, plane: DataPlane, of: ProjectId) -> None:
+    async def _put_text(self, plane: DataPlane, project_id: ProjectId) -> None:
         text = json.dumps({"text": prose(self.chance.one(1, 2, 3))}).encode()
-        await plane.traces.put(of, replace(self.chance.trace(), input=text, output=text))
+        await plane.traces.put(project_id, replace(self.chance.trace(), input=text, output=text))
 
-    async def _put_otlp(self, plane: DataPlane, of: ProjectId) -> None:
+    async def _put_otlp(self, plane: DataPlane, project_id: ProjectId) -> None:
         chance, trace = self.chance, self.chance.one(*self.chance.traces)
         said = {
             "session.id": chance.one("s", "t"),
@@ -135,23 +135,25 @@ class Processes:
         hex_id = f"{chance.one(1, 2, 3):016x}"
         parent = chance.one(None, None, f"{4:016x}")
         sent = sent_span(some, span_id=hex_id, name=chance.one("a", "b"), parent_span_id=parent)
-        await plane.otlp.put(of, trace, fragments(trace, sent))
+        await plane.otlp.put(project_id, trace, fragments(trace, sent))
 
-    async def _score(self, plane: DataPlane, of: ProjectId) -> None:
+    async def _score(self, plane: DataPlane, project_id: ProjectId) -> None:
         chance, trace = self.chance, self.chance.one(*self.chance.traces)
         evaluation = plane.evaluation
         await chance.one(
-            lambda: evaluation.trace_scores.add(trace_score(of, trace)),
-            lambda: evaluation.session_scores.add(session_score(of, chance.one("s", "t"))),
-            lambda: evaluation.waiting_evaluations.add(of, [of_trace(trace)], datetime.now(UTC)),
+            lambda: evaluation.trace_scores.add(trace_score(project_id, trace)),
+            lambda: evaluation.session_scores.add(session_score(project_id, chance.one("s", "t"))),
+            lambda: evaluation.waiting_evaluations.add(
+                project_id, [of_trace(trace)], datetime.now(UTC)
+            ),
         )()
 
-    async def _erase(self, plane: DataPlane, of: ProjectId) -> None:
+    async def _erase(self, plane: DataPlane, project_id: ProjectId) -> None:
         user, session = DataSubjectKind.USER, DataSubjectKind.SESSION
         owner = self.chance.one(DataSubject(user, "u"), DataSubject(session, "s"))
-        erasure = an_erasure(of, owner)
+        erasure = an_erasure(project_id, owner)
         await plane.privacy.erasures.begin(erasure, owner, audit_entry(erasure))
-        self.erasures.append((of, erasure.id))
+        self.erasures.append((project_id, erasure.id))
 
     async def _advance(self, plane: DataPlane) -> bool:
         """Whether it is over."""
@@ -164,18 +166,18 @@ class Processes:
             self.erasures.remove(known)
         return False
 
-    async def _reprice(self, plane: DataPlane, of: ProjectId) -> None:
+    async def _reprice(self, plane: DataPlane, project_id: ProjectId) -> None:
         repricings, pricing = plane.pricing.repricings, self.chance.one(doubled, prices().price)
-        going: Repricing | None = await repricings.create(a_repricing(of, is_dry=False))
+        going: Repricing | None = await repricings.create(a_repricing(project_id, is_dry=False))
         while going is not None and going.completed_at is None:
             going = await repricings.step(going, pricing, NOON, NOON)
 
-    async def _expire(self, plane: DataPlane, of: ProjectId) -> None:
+    async def _expire(self, plane: DataPlane, project_id: ProjectId) -> None:
         """Deletes all but what was stored in the last moment."""
         expired = plane.privacy.expired
         now = await expired.current_time() + RETENTION - LAST_MOMENT
-        await expired.delete(of, now)
-        await expired.delete_session_scores(of, now, "")
+        await expired.delete(project_id, now)
+        await expired.delete_session_scores(project_id, now, "")
 
     def renew(self) -> None:
         """Replaces some ids, since those of erased traces are refused."""

@@ -43,17 +43,17 @@ async def plane(patient_pool: Pool) -> AsyncIterator[DataPlane]:
 
 
 @asynccontextmanager
-async def erasing(plane: DataPlane, pool: Pool, of: ProjectId) -> AsyncIterator[Trace]:
+async def erasing(plane: DataPlane, pool: Pool, project_id: ProjectId) -> AsyncIterator[Trace]:
     """A trace whose rows an erasure has deleted. It commits after the block."""
     one, erasures = trace(span(), user_id=GRACE.id, input=b'"hers"'), plane.privacy.erasures
-    await plane.traces.put(of, one)
-    await plane.evaluation.trace_scores.add(trace_score(of, one.id))
-    erasure = an_erasure(of, GRACE)
+    await plane.traces.put(project_id, one)
+    await plane.evaluation.trace_scores.add(trace_score(project_id, one.id))
+    erasure = an_erasure(project_id, GRACE)
     await erasures.begin(erasure, GRACE, audit_entry(erasure))
-    async with within(pool, of).transaction() as locking:
-        await locking.execute(LOCK_SCORES, of)
+    async with within(pool, project_id).transaction() as locking:
+        await locking.execute(LOCK_SCORES, project_id)
         now = datetime.now(UTC)
-        deleting = asyncio.create_task(erasures.advance(of, erasure.id, now, audit_entry))
+        deleting = asyncio.create_task(erasures.advance(project_id, erasure.id, now, audit_entry))
         await until(lambda: count_lock_waits(pool, WAITING))
         yield one
         await until(lambda: count_lock_waits(pool, WAITING), lambda count: count > 1)

@@ -47,8 +47,8 @@ async def plane(patient_pool: Pool) -> AsyncIterator[DataPlane]:
         yield plane
 
 
-async def begin(plane: DataPlane, of: ProjectId) -> None:
-    erasure = an_erasure(of, GRACE, requested_at=FAR_FUTURE)
+async def begin(plane: DataPlane, project_id: ProjectId) -> None:
+    erasure = an_erasure(project_id, GRACE, requested_at=FAR_FUTURE)
     await plane.privacy.erasures.begin(erasure, GRACE, audit_entry(erasure))
 
 

@@ -193,7 +193,9 @@ def traces(
     window: PageRequest | None = None,
 ) -> Read:
     wanted = matching or TraceFilter()
-    return lambda at, of: at.lists.summaries(of, wanted, sort, order, window or PageRequest())
+    return lambda at, project_id: at.lists.summaries(
+        project_id, wanted, sort, order, window or PageRequest()
+    )
 
 
 def sessions(
@@ -202,8 +204,8 @@ def sessions(
     window: PageRequest | None = None,
 ) -> Read:
     wanted = matching or SessionFilter()
-    return lambda at, of: at.sessions.summaries(
-        of, wanted, sort, SortOrder.DESC, window or PageRequest()
+    return lambda at, project_id: at.sessions.summaries(
+        project_id, wanted, sort, SortOrder.DESC, window or PageRequest()
     )
 
 
@@ -211,8 +213,8 @@ def spans(
     sort: SpanSort = SpanSort.STARTED_AT, window: PageRequest | None = None, **conditions: Any
 ) -> Read:
     wanted = SpanFilter(**conditions)
-    return lambda at, of: at.spans.summaries(
-        of, wanted, sort, SortOrder.DESC, window or PageRequest()
+    return lambda at, project_id: at.spans.summaries(
+        project_id, wanted, sort, SortOrder.DESC, window or PageRequest()
     )
 
 
@@ -220,13 +222,13 @@ def rare_spans(**conditions: Any) -> Read:
     """Spans of which the first ones are compared before the roll-ups are asked."""
     wanted, by = SpanFilter(**conditions), (SpanSort.STARTED_AT, SortOrder.DESC, PageRequest())
     said = {"walk_limits": WalkLimits(first_spans=COMPARED), "searched_traces_max": 100}
-    return lambda at, of: PostgresSpans(at.pool, **said).summaries(of, wanted, *by)
+    return lambda at, project_id: PostgresSpans(at.pool, **said).summaries(project_id, wanted, *by)
 
 
 def errors(period: Period, *, is_new: bool | None = None) -> Read:
     wanted = ErrorFilter(period=period, is_new=is_new)
-    return lambda at, of: at.spans.error_groups(
-        of, wanted, ErrorSort.COUNT, SortOrder.DESC, PageRequest()
+    return lambda at, project_id: at.spans.error_groups(
+        project_id, wanted, ErrorSort.COUNT, SortOrder.DESC, PageRequest()
     )
 
 
@@ -236,19 +238,21 @@ def span_figures(
     query = SpanAnalyticsQuery(
         matching=SpanFilter(**conditions), period=period, group_by=group_by, interval=interval
     )
-    return lambda at, of: at.spans.analytics(of, query)
+    return lambda at, project_id: at.spans.analytics(project_id, query)
 
 
 def figures(metric: str, *arguments: object) -> Read:
-    return lambda at, of: getattr(at.analytics, metric)(of, *arguments)
+    return lambda at, project_id: getattr(at.analytics, metric)(project_id, *arguments)
 
 
 def scores(window: PageRequest | None = None, **conditions: Any) -> Read:
     """Each value may be a function of the project."""
 
-    def read(at: Seeded, of: ProjectId) -> Awaitable[object]:
-        said = {key: one(of) if callable(one) else one for key, one in conditions.items()}
-        return at.evaluation.trace_scores.page(of, ScoreFilter(**said), window or PageRequest())
+    def read(at: Seeded, project_id: ProjectId) -> Awaitable[object]:
+        said = {key: one(project_id) if callable(one) else one for key, one in conditions.items()}
+        return at.evaluation.trace_scores.page(
+            project_id, ScoreFilter(**said), window or PageRequest()
+        )
 
     return read
 
@@ -269,15 +273,17 @@ def span_of(project: ProjectId) -> SpanId:
 
 
 def score_figures(figure: str, *arguments: object) -> Read:
-    return lambda at, of: getattr(at.evaluation.score_analytics, figure)(of, *arguments)
+    return lambda at, project_id: getattr(at.evaluation.score_analytics, figure)(
+        project_id, *arguments
+    )
 
 
 def exported(session: str) -> Read:
-    async def read(at: Seeded, of: ProjectId) -> None:
+    async def read(at: Seeded, project_id: ProjectId) -> None:
         archive = PostgresTraceArchive(at.pool, at.pool, 60)
         matching = TraceFilter(session_id=session)
         by = (TraceSort.STARTED_AT, SortOrder.ASC)
-        async with archive.read(of, matching, *by, []) as batches:
+        async with archive.read(project_id, matching, *by, []) as batches:
             found = [one async for batch in batches for one in batch]
         assert [len(one.session_scores) for one in found] == [4, *[0] * (LONG - 1)]
 
@@ -285,7 +291,7 @@ def exported(session: str) -> Read:
 
 
 def labels(question: str, *arguments: object) -> Read:
-    return lambda at, of: getattr(at.evaluation.labels, question)(of, *arguments)
+    return lambda at, project_id: getattr(at.evaluation.labels, question)(project_id, *arguments)
 
 
 DAY_END = END - timedelta(hours=1, minutes=10)
@@ -582,7 +588,7 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         {"trace_scores": SCORES // 10 + SHOWN},
     ),
     "the latest scores of a trace": (
-        lambda at, of: at.evaluation.trace_scores.latest(of, trace_of(of)),
+        lambda at, project_id: at.evaluation.trace_scores.latest(project_id, trace_of(project_id)),
         {"trace_scores": 10},
     ),
     "scores of spans": (scores(of_spans=True), {"trace_scores": SPAN_SCORES + SHOWN}),
@@ -596,7 +602,9 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     ),
     "scores of a span": (scores(span_id=span_of), {"trace_scores": 10 + 2 * PAGE}),
     "the latest scores of a span": (
-        lambda at, of: at.evaluation.trace_scores.latest(of, trace_of(of), span_of(of)),
+        lambda at, project_id: at.evaluation.trace_scores.latest(
+            project_id, trace_of(project_id), span_of(project_id)
+        ),
         {"trace_scores": 10},
     ),
     # No run has scored spans, which is found out by reading all of a name.
@@ -609,7 +617,7 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         {"trace_scores": 2 * SPAN_SCORES // 10 + 50},
     ),
     "all scores of a run": (
-        lambda at, of: at.evaluation.trace_scores.of_run(of, run_of(of)),
+        lambda at, project_id: at.evaluation.trace_scores.by_run(project_id, run_of(project_id)),
         {"trace_scores": OF_RUN},
     ),
     "a summary of scores": (
@@ -641,11 +649,13 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         {"trace_scores": 2 * OF_NAME + 2 * 20},  # each score, and whether a label exists
     ),
     "how long the annotation queue is": (
-        lambda at, of: at.evaluation.annotation_claims.progress(of, NAMES[3], UNTIL),
+        lambda at, project_id: at.evaluation.annotation_claims.progress(
+            project_id, NAMES[3], UNTIL
+        ),
         {"trace_scores": 3 * OF_NAME},
     ),
     "all scores of a session": (
-        lambda at, of: at.evaluation.session_scores.of_session(of, "conv-7"),
+        lambda at, project_id: at.evaluation.session_scores.by_session(project_id, "conv-7"),
         {"session_scores": 4},
     ),
     "an export of a session": (
@@ -686,7 +696,7 @@ def reason_to_skip(read: str) -> str | None:
     return "PostgreSQL before 18 reads more of an index" if read in ON_18 else None
 
 
-OF_BOTH: Final = pytest.mark.parametrize("of", [OURS, UNKNOWN], ids=["known", "unknown"])
+OF_BOTH: Final = pytest.mark.parametrize("project_id", [OURS, UNKNOWN], ids=["known", "unknown"])
 KEYS: Final = {
     "span_fragment_rows": ("trace_id",),
     "traces": ("trace_id", "session_id", "user_id"),
@@ -702,25 +712,25 @@ KEYS: Final = {
 
 
 @pytest.mark.parametrize(
-    ("of", "read"),
+    ("project_id", "read"),
     [
         pytest.param(
-            of,
+            project_id,
             read,
-            id=f"{read}-{'unknown' if of is UNKNOWN else 'known'}",
-            marks=() if (turn + (of is UNKNOWN)) % 2 else pytest.mark.exhaustive,
+            id=f"{read}-{'unknown' if project_id is UNKNOWN else 'known'}",
+            marks=() if (turn + (project_id is UNKNOWN)) % 2 else pytest.mark.exhaustive,
         )
         for turn, read in enumerate(READS)
-        for of in (OURS, UNKNOWN)
+        for project_id in (OURS, UNKNOWN)
     ],
 )
-async def test_reads_scan_only_the_rows_they_need(seeded, of, read):
+async def test_reads_scan_only_the_rows_they_need(seeded, project_id, read):
     """In `make test`, each with the statistics of its turn."""
     if citus.IS_USED and (reason := reason_to_skip(read)):
         pytest.skip(reason)
     act, most = READS[read]
-    await act(seeded, of)  # percentiles are computed once, and then kept
-    found = await plans(seeded, act, of)
+    await act(seeded, project_id)  # percentiles are computed once, and then kept
+    found = await plans(seeded, act, project_id)
     rows = read_rows(found)
     looked_at = {table: count for table, count in rows.items() if count and table not in EXACT}
     assert looked_at.keys() <= most.keys()
@@ -729,15 +739,15 @@ async def test_reads_scan_only_the_rows_they_need(seeded, of, read):
 
 
 @pytest.mark.parametrize(
-    ("read", "of"),
+    ("read", "project_id"),
     [
         # Every third read, known and unknown by turns; `make test-all` tries both for each.
-        pytest.param(read, of, marks=() if n % 6 == 3 * turn else pytest.mark.exhaustive)
+        pytest.param(read, project_id, marks=() if n % 6 == 3 * turn else pytest.mark.exhaustive)
         for n, read in enumerate(READS)
-        for turn, of in enumerate((UNKNOWN, OURS))
+        for turn, project_id in enumerate((UNKNOWN, OURS))
     ],
 )
-async def test_hidden_rows_are_checked_one_by_one(seeded, read, of):
+async def test_hidden_rows_are_checked_one_by_one(seeded, read, project_id):
     """Runs with as many erasures as can be active, under every kind of statistics.
 
     No table is scanned whole, and the active erasures are read once for each table, not for each of
@@ -745,26 +755,26 @@ async def test_hidden_rows_are_checked_one_by_one(seeded, read, of):
     """
     act, _ = READS[read]
     for sql in (HIDE, HIDE_MANY):
-        await seeded.owner.execute(sql, of)
+        await seeded.owner.execute(sql, project_id)
     try:
-        found = await plans(seeded, act, of)
+        found = await plans(seeded, act, project_id)
     finally:
-        await seeded.owner.execute(SHOW, of)
+        await seeded.owner.execute(SHOW, project_id)
     assert scanned_whole(found) == set()
     assert read_rows(found)["erasures"] <= LOOKS_MAX * ERASURES_IN_PROGRESS_MAX
 
 
 @OF_BOTH
-async def test_a_part_of_many_ids_is_looked_for_in_the_newest_by_index_alone(seeded, of):
+async def test_a_part_of_many_ids_is_looked_for_in_the_newest_by_index_alone(seeded, project_id):
     limits = IdWalkLimits(counted=0, tried=400, least_step=400)
     few = replace(seeded.sessions, id_walk_limits=limits)
     by = (SessionSort.RECENT, SortOrder.DESC, PageRequest())
 
-    async def found(_: Seeded, of: ProjectId) -> None:
-        page = await few.summaries(of, SessionFilter(query="CONV-1"), *by)
+    async def found(_: Seeded, project_id: ProjectId) -> None:
+        page = await few.summaries(project_id, SessionFilter(query="CONV-1"), *by)
         assert page.total_is_at_least
 
-    nodes_ = await plans(seeded, found, of)
+    nodes_ = await plans(seeded, found, project_id)
     assert read_rows(nodes_)["sessions"] <= 400 + SHOWN
     walks = {node["Node Type"] for node in nodes_ if node.get("Index Name") == "sessions_recent"}
     assert walks == {"Index Only Scan"}
@@ -772,31 +782,31 @@ async def test_a_part_of_many_ids_is_looked_for_in_the_newest_by_index_alone(see
 
 
 @OF_BOTH
-async def test_a_part_of_no_id_is_looked_for_in_few_of_the_newest(seeded, of):
+async def test_a_part_of_no_id_is_looked_for_in_few_of_the_newest(seeded, project_id):
     """Then all ids are compared, so that those of the newest would be compared twice."""
     limits = IdWalkLimits(counted=0, tried=400, least_step=20)
     few = replace(seeded.sessions, id_walk_limits=limits)
     by = (SessionSort.RECENT, SortOrder.DESC, PageRequest())
 
-    async def found(_: Seeded, of: ProjectId) -> None:
-        page = await few.summaries(of, SessionFilter(query="nowhere"), *by)
+    async def found(_: Seeded, project_id: ProjectId) -> None:
+        page = await few.summaries(project_id, SessionFilter(query="nowhere"), *by)
         assert (page.total, page.total_is_at_least) == (0, False)
 
-    assert read_rows(await plans(seeded, found, of))["sessions"] <= 20
+    assert read_rows(await plans(seeded, found, project_id))["sessions"] <= 20
 
 
 @OF_BOTH
-async def test_sessions_of_a_tag_are_found_without_those_that_ended_before(seeded, of):
+async def test_sessions_of_a_tag_are_found_without_those_that_ended_before(seeded, project_id):
     """Nearly all sessions began before the newest traces, and ended before them."""
     limits = SessionWalkLimits(grouped=0, grouped_by_sum=0)
     walking = replace(seeded.sessions, walk_limits=limits)
     by = (SessionSort.RECENT, SortOrder.DESC, PageRequest(limit=10))
 
-    async def found(_: Seeded, of: ProjectId) -> None:
-        page = await walking.summaries(of, SessionFilter(tags=("prod",)), *by)
+    async def found(_: Seeded, project_id: ProjectId) -> None:
+        page = await walking.summaries(project_id, SessionFilter(tags=("prod",)), *by)
         assert len(page.items) == 10
 
-    plan = [one for one in await plans(seeded, found, of) if one["Actual Loops"]]
+    plan = [one for one in await plans(seeded, found, project_id) if one["Actual Loops"]]
     assert any("last_activity_at >=" in one.get("Index Cond", "") for one in plan)
     # The start is compared outside, so that no statistics make the planner take the index of it.
     reads = [one for one in plan if one.get("Relation Name") == "sessions"]
@@ -804,10 +814,10 @@ async def test_sessions_of_a_tag_are_found_without_those_that_ended_before(seede
 
 
 @OF_BOTH
-async def test_sessions_of_a_period_are_found_without_those_before_it(seeded, of):
+async def test_sessions_of_a_period_are_found_without_those_before_it(seeded, project_id):
     """Entries of an index that its condition passes over aren't rows, but take time as well."""
     wanted = SessionFilter(started_after=END - timedelta(days=2), started_before=DAY_END)
-    found = await plans(seeded, sessions(wanted), of)
+    found = await plans(seeded, sessions(wanted), project_id)
     looks = [
         node["Index Cond"]
         for node in found
@@ -820,14 +830,14 @@ async def test_sessions_of_a_period_are_found_without_those_before_it(seeded, of
 
 @OF_BOTH
 @pytest.mark.parametrize("by", [Granularity.HOUR, Granularity.DAY])
-async def test_percentiles_are_computed_of_each_trace_once(seeded, of, by):
+async def test_percentiles_are_computed_of_each_trace_once(seeded, project_id, by):
     seeded.statements.clear()
-    await seeded.owner.execute("DELETE FROM trace_percentiles WHERE project_id = $1", of)
-    await figures("volume", PERIOD, by)(seeded, of)
+    await seeded.owner.execute("DELETE FROM trace_percentiles WHERE project_id = $1", project_id)
+    await figures("volume", PERIOD, by)(seeded, project_id)
     asked = [one for one in seeded.statements if one.query == COMPUTE_BUCKETS]
     looked_at = 0
     for one in asked:
-        async with read_snapshot(seeded.pool, "", of) as connection:
+        async with read_snapshot(seeded.pool, "", project_id) as connection:
             sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {one.query}"
             found = await connection.fetchval(sql, *one.args)
         looked_at += read_rows([*nodes(json.loads(found)[0]["Plan"])])["traces"]
@@ -877,48 +887,50 @@ async def test_later_cursor_page_costs_as_much_as_first(seeded, sort):
 
 
 @OF_BOTH
-async def test_counting_ends_where_many_match(seeded, of):
+async def test_counting_ends_where_many_match(seeded, project_id):
     counted = 500
     lists = TraceLists(seeded.pool, sorted_max=counted, counted_max=counted)
     trace_scores = PostgresTraceScores(seeded.pool, counted_max=counted, sampled_max=counted)
 
-    async def tagged(_: Seeded, of: ProjectId) -> None:
+    async def tagged(_: Seeded, project_id: ProjectId) -> None:
         matching = TraceFilter(tags=("canary", "prod"), environment="production")
         sort, order = TraceSort.STARTED_AT, SortOrder.DESC
-        page = await lists.summaries(of, matching, sort, order, PageRequest())
+        page = await lists.summaries(project_id, matching, sort, order, PageRequest())
         assert (page.total, page.total_is_at_least) == (counted, True)
 
-    async def of_release(_: Seeded, of: ProjectId) -> None:
+    async def of_release(_: Seeded, project_id: ProjectId) -> None:
         few = replace(lists, sorted_max=100, counted_max=100)
         matching = TraceFilter(release="1.3", environment="staging")
         sort, order = TraceSort.STARTED_AT, SortOrder.DESC
-        page = await few.summaries(of, matching, sort, order, PageRequest())
+        page = await few.summaries(project_id, matching, sort, order, PageRequest())
         assert (page.total, page.total_is_at_least) == (100, True)
 
-    async def scored(_: Seeded, of: ProjectId) -> None:
+    async def scored(_: Seeded, project_id: ProjectId) -> None:
         for matching in (ScoreFilter(), ScoreFilter(status=ScoreStatus.SUCCESS)):
-            page = await trace_scores.page(of, matching, PageRequest())
+            page = await trace_scores.page(project_id, matching, PageRequest())
             assert (page.total, page.total_is_at_least) == (counted, True)
 
     # The counters tell that more match: only the page is read.
-    assert read_rows(await plans(seeded, tagged, of))["traces"] <= 6 * SHOWN
+    assert read_rows(await plans(seeded, tagged, project_id))["traces"] <= 6 * SHOWN
     # The bitmap of a value has all traces with it; what is read of the table ends early.
-    assert read_rows(await plans(seeded, of_release, of))["traces"] <= 2 * TRACES
-    found = await plans(seeded, scored, of)
+    assert read_rows(await plans(seeded, of_release, project_id))["traces"] <= 2 * TRACES
+    found = await plans(seeded, scored, project_id)
     assert read_rows(found)["trace_scores"] <= 4 * counted + 6 * SHOWN
     assert scanned_whole(found) == set()
 
 
 @OF_BOTH
 @pytest.mark.parametrize("offset", [0, 450, 2_000])
-async def test_counting_of_users_ends(seeded, of, offset):
+async def test_counting_of_users_ends(seeded, project_id, offset):
     """There are 500. Offsets are reached all the same, by either way to read a page."""
     figures_ = PostgresTraceAnalytics(seeded.pool, counted_users=100)
     window = PageRequest(offset=offset)
-    page = await figures_.users(of, window)
+    page = await figures_.users(project_id, window)
     assert (len(page.items), page.total_is_at_least) == (0 if offset > 500 else 50, True)
     assert page.total == max(100, 500 if offset == 450 else 0)
-    found = await plans(seeded, lambda _, of: figures_.users(of, window), of)
+    found = await plans(
+        seeded, lambda _, project_id: figures_.users(project_id, window), project_id
+    )
     assert read_rows(found)["trace_users"] <= 101 + min(offset, 500) + SHOWN
 
 
@@ -940,9 +952,11 @@ async def test_first_page_walks_index_under_generic_plan(seeded):
 
 
 @OF_BOTH
-async def test_session_is_read_by_its_traces(seeded, of):
+async def test_session_is_read_by_its_traces(seeded, project_id):
     window = PageRequest(limit=2)
-    found = await plans(seeded, lambda at, of: at.sessions.get(of, "conv-7", window), of)
+    found = await plans(
+        seeded, lambda at, project_id: at.sessions.get(project_id, "conv-7", window), project_id
+    )
     rows = read_rows(found)
     assert rows["sessions"] == 1
     assert rows["span_rows"] == 2 * 2 * 3
@@ -950,11 +964,13 @@ async def test_session_is_read_by_its_traces(seeded, of):
 
 
 @OF_BOTH
-async def test_turns_of_session_are_read_by_their_traces(seeded, of):
+async def test_turns_of_session_are_read_by_their_traces(seeded, project_id):
     window = PageRequest(limit=2)
     rows = read_rows(
         await plans(
-            seeded, lambda at, of: at.sessions.turns(of, "conv-7", SortOrder.ASC, window), of
+            seeded,
+            lambda at, project_id: at.sessions.turns(project_id, "conv-7", SortOrder.ASC, window),
+            project_id,
         )
     )
     assert rows["sessions"] == 1
@@ -963,43 +979,47 @@ async def test_turns_of_session_are_read_by_their_traces(seeded, of):
 
 
 @OF_BOTH
-async def test_writes_and_details_find_rows_by_key(seeded, of):
+async def test_writes_and_details_find_rows_by_key(seeded, project_id):
     first, second = span(model="m"), span()
     one = trace(first, second, session_id="conv-new", user_id="u")
     seeded.statements.clear()
     write = TraceWriter(seeded.pool, project_prices()).write
-    await write([(of, one)])
-    await write([(of, replace(one, session_id="conv-newer", user_id="v", input=b"1"))])
-    await seeded.edits.add_spans(of, one.id, [replace(second, output=b"2"), span()])
-    await seeded.edits.change_span(of, one.id, first.id, SpanChange(model="n"))
+    await write([(project_id, one)])
+    await write([(project_id, replace(one, session_id="conv-newer", user_id="v", input=b"1"))])
+    await seeded.edits.add_spans(project_id, one.id, [replace(second, output=b"2"), span()])
+    await seeded.edits.change_span(project_id, one.id, first.id, SpanChange(model="n"))
     change = TraceChange(tags=("a",), session_id="conv-new")
-    await seeded.edits.change(of, one.id, change, READ_BYTES_MAX)
-    await seeded.edits.retag(of, [one.id], ["b"], ["a"])
+    await seeded.edits.change(project_id, one.id, change, READ_BYTES_MAX)
+    await seeded.edits.retag(project_id, [one.id], ["b"], ["a"])
     async with read_snapshot(seeded.pool, "", OURS) as connection:
-        await fetch_trace(connection, of, one.id)
-        await fetch_outline(connection, of, one.id, 1, 1)
+        await fetch_trace(connection, project_id, one.id)
+        await fetch_outline(connection, project_id, one.id, 1, 1)
         for extent in map(PayloadExtent, PayloadDetail):
             most = READ_BYTES_MAX
-            await fetch_shown_span(connection, of, one.id, first.id, extent, bytes_max=most)
-            await fetch_detail(connection, of, one.id, extent)
+            await fetch_shown_span(connection, project_id, one.id, first.id, extent, bytes_max=most)
+            await fetch_detail(connection, project_id, one.id, extent)
             page = PageRequest(limit=1)
-            read = partial(fetch_shown_spans, connection, of, one.id, extent, bytes_max=most)
+            read = partial(
+                fetch_shown_spans, connection, project_id, one.id, extent, bytes_max=most
+            )
             [shown] = (await read(page)).items
             await read(PageRequest(limit=1, after=shown.position))
         for name, step in product(PayloadName, (None, first.id)):
-            await fetch_payload(connection, of, one.id, step, name, bytes_max=READ_BYTES_MAX)
-    await seeded.lists.previews(of, [one.id])
-    evaluation, score = seeded.evaluation, trace_score(of, one.id)
+            await fetch_payload(
+                connection, project_id, one.id, step, name, bytes_max=READ_BYTES_MAX
+            )
+    await seeded.lists.previews(project_id, [one.id])
+    evaluation, score = seeded.evaluation, trace_score(project_id, one.id)
     await evaluation.trace_scores.add(score)
-    await evaluation.trace_scores.latest_of_traces(of, [one.id])
-    await evaluation.trace_scores.change(of, score.id, ScoreChange(value="1"), at(1), None)
-    await evaluation.trace_scores.delete(of, score.id)
-    await evaluation.trace_scores.add(trace_score(of, one.id, span_id=first.id))
-    await evaluation.session_scores.add(score := session_score(of, "conv-new"))
-    await evaluation.session_scores.latest_of_sessions(of, ["conv-new"])
-    await seeded.sessions.first_inputs(of, ["conv-new"])
-    await evaluation.session_scores.delete(of, score.id)
-    assert await seeded.sessions.delete(of, "conv-new") == 1
+    await evaluation.trace_scores.latest_of_traces(project_id, [one.id])
+    await evaluation.trace_scores.change(project_id, score.id, ScoreChange(value="1"), at(1), None)
+    await evaluation.trace_scores.delete(project_id, score.id)
+    await evaluation.trace_scores.add(trace_score(project_id, one.id, span_id=first.id))
+    await evaluation.session_scores.add(score := session_score(project_id, "conv-new"))
+    await evaluation.session_scores.latest_of_sessions(project_id, ["conv-new"])
+    await seeded.sessions.first_inputs(project_id, ["conv-new"])
+    await evaluation.session_scores.delete(project_id, score.id)
+    assert await seeded.sessions.delete(project_id, "conv-new") == 1
     asked = [(one.query, one.args) for one in seeded.statements]
     assert (await tables_entered_by_key(seeded, asked)).keys() == KEYS.keys()
 
@@ -1024,18 +1044,18 @@ async def tables_entered_by_key(seeded: Seeded, asked: Sequence[tuple[str, Any]]
 
 
 @OF_BOTH
-async def test_fragments_find_rows_by_key(seeded, of):
+async def test_fragments_find_rows_by_key(seeded, project_id):
     id_, other, native = trace_id(), trace_id(), trace()
     write = OtlpWriter(seeded.pool, project_prices(), fragment_rules()).write
 
     async def put(trace: TraceId, *sent: Sent, size: int = 1_000) -> None:
-        await write([(of, trace, fragments(trace, *sent, size=size))])
+        await write([(project_id, trace, fragments(trace, *sent, size=size))])
 
     inner = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 1,
              "gen_ai.input.messages": '[{"role":"user","content":"hi"}]'}  # fmt: skip
     record = sent_record("gen_ai.choice", span_id="f" * 16)
     answered = sent_record("claude_code.assistant_response", {"response": "ho"}, span_id="f" * 16)
-    await TraceWriter(seeded.pool, project_prices()).write([(of, native)])
+    await TraceWriter(seeded.pool, project_prices()).write([(project_id, native)])
     seeded.statements.clear()
     await put(id_, record, answered)
     await put(id_, sent_span(inner, parent_span_id="e" * 16))
@@ -1045,9 +1065,12 @@ async def test_fragments_find_rows_by_key(seeded, of):
     await put(native.id, sent_span())
     await put(other, sent_span(parent_span_id="e" * 16))
     await settle_open_traces(seeded.edits, fragment_rules(), datetime.now(UTC))
-    assert await seeded.edits.delete(of, [id_, other, native.id]) == 3
+    assert await seeded.edits.delete(project_id, [id_, other, native.id]) == 3
     asked = [(one.query, one.args) for one in seeded.statements]
-    asked += [(SELECT_NODES, ([of], [id_])), (DELETE_SPANS_BY_KEY, ([of], [id_], [id_]))]
+    asked += [
+        (SELECT_NODES, ([project_id], [id_])),
+        (DELETE_SPANS_BY_KEY, ([project_id], [id_], [id_])),
+    ]
     asked = [one for one in asked if one[0] != LOCK_OPEN_TRACES]  # by age, see below
     entered = await tables_entered_by_key(seeded, asked)
     assert {"traces", "trace_payloads", "span_rows", "span_fragment_rows"} <= entered.keys()
@@ -1067,12 +1090,12 @@ OPEN: Final = (
 
 
 @OF_BOTH
-async def test_open_traces_and_waiting_records_are_found_by_age(seeded, of):
+async def test_open_traces_and_waiting_records_are_found_by_age(seeded, project_id):
     async with seeded.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
         for statement in OPEN:
-            await connection.execute(statement, of)
+            await connection.execute(statement, project_id)
         found = []
         for sql in (LOCK_OPEN_TRACES, DELETE_ORPHANED_RECORDS):
             text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", END)
@@ -1102,17 +1125,17 @@ ON CONFLICT DO NOTHING RETURNING id
 
 
 @OF_BOTH
-async def test_spans_are_found_by_their_responses(seeded, of):
+async def test_spans_are_found_by_their_responses(seeded, project_id):
     async with seeded.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
-        await connection.execute(RESPONSES, of)
-        awaited = [row[0] for row in await connection.fetch(AWAITED, of)]
+        await connection.execute(RESPONSES, project_id)
+        awaited = [row[0] for row in await connection.fetch(AWAITED, project_id)]
         rows = []
         for sql, arguments in (
             (SELECT_DUE, ([],)),
             (DELETE_EXPIRED_EVALUATIONS, (datetime.max.replace(tzinfo=UTC),)),
-            (DELETE_EVALUATIONS_OF_RESPONSES, (of, awaited)),
+            (DELETE_EVALUATIONS_OF_RESPONSES, (project_id, awaited)),
         ):
             text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
             rows.append(read_rows([*nodes(json.loads(text)[0]["Plan"])])["span_rows"])
@@ -1135,17 +1158,17 @@ FROM generate_series(1, $4::int) AS i RETURNING trace_id
 
 
 @OF_BOTH
-async def test_copies_of_deleted_traces_are_found_by_the_traces(seeded, of):
-    dataset = a_dataset(of)
+async def test_copies_of_deleted_traces_are_found_by_the_traces(seeded, project_id):
+    dataset = a_dataset(project_id)
     async with seeded.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
         await connection.execute(INSERT_DATASET, *dataset_row(dataset))
-        copies = await connection.fetch(COPY_TRACES, of, dataset.id, END, TRACES)
+        copies = await connection.fetch(COPY_TRACES, project_id, dataset.id, END, TRACES)
         gone = [copies[0][0], *(uuid.uuid4() for _ in range(TRACES_PER_TRANSACTION - 1))]
-        found = await connection.fetch(LOCK_DATASETS_OF_COPIES, of, gone, False)
+        found = await connection.fetch(LOCK_DATASETS_OF_COPIES, project_id, gone, False)
         explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {LOCK_DATASETS_OF_COPIES}"
-        text = await connection.fetchval(explained, of, gone, False)
+        text = await connection.fetchval(explained, project_id, gone, False)
         await transaction.rollback()
     read = [
         one
@@ -1172,17 +1195,20 @@ OF_AGE: Final = (
 
 
 @OF_BOTH
-async def test_expired_traces_are_found_by_age(seeded, of):
+async def test_expired_traces_are_found_by_age(seeded, project_id):
     now = datetime.now(UTC)
     async with seeded.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
         for statement in OF_AGE:
-            given = (of, now - timedelta(days=9))[: 2 if "$2" in statement else 1]
+            given = (project_id, now - timedelta(days=9))[: 2 if "$2" in statement else 1]
             await connection.execute(statement, *given)
         found = []
         for sql, arguments in (
-            (LOCK_EXPIRED_TRACES, (of, await fetch_kept_since(connection, of, now))),
+            (
+                LOCK_EXPIRED_TRACES,
+                (project_id, await fetch_kept_since(connection, project_id, now)),
+            ),
             (SELECT_PROJECTS_WITH_EXPIRED_TRACES, await fetch_all_kept_since(connection, now)),
         ):
             text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
@@ -1235,13 +1261,15 @@ async def test_queued_rows_are_deleted_by_key_after_the_queue_was_analyzed_empty
 
 
 @OF_BOTH
-async def test_traces_under_erasure_are_found_by_subject(seeded, of):
+async def test_traces_under_erasure_are_found_by_subject(seeded, project_id):
     for kind, column in SUBJECT_COLUMNS.items():
         owner = "user-7" if kind is DataSubjectKind.USER else "conv-7"
         sql = SELECT_NEXT_TRACES.format(owner=column), COUNT_TRACES.format(owner=column)
         async with read_snapshot(seeded.pool, "", OURS) as connection:
             found = []
-            for one, arguments in zip(sql, ((of, owner), (of, owner, END)), strict=True):
+            for one, arguments in zip(
+                sql, ((project_id, owner), (project_id, owner, END)), strict=True
+            ):
                 explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {one}"
                 text = await connection.fetchval(explained, *arguments)
                 found += nodes(json.loads(text)[0]["Plan"])
@@ -1250,15 +1278,15 @@ async def test_traces_under_erasure_are_found_by_subject(seeded, of):
 
 
 @OF_BOTH
-async def test_erasures_find_rows_by_key(seeded, of):
+async def test_erasures_find_rows_by_key(seeded, project_id):
     asked = [
-        *((sql, (of, "conv-7", "x")) for sql in ANONYMIZE_SESSION.values()),
-        *((sql, (of, of)) for sql in COUNT_REMAINING_TRACE_ROWS.values()),
+        *((sql, (project_id, "conv-7", "x")) for sql in ANONYMIZE_SESSION.values()),
+        *((sql, (project_id, project_id)) for sql in COUNT_REMAINING_TRACE_ROWS.values()),
         *(
-            (sql, (of, "conv-7", END)[: 3 if "$3" in sql else 2])
+            (sql, (project_id, "conv-7", END)[: 3 if "$3" in sql else 2])
             for sql in COUNT_REMAINING_SESSION_ROWS.values()
         ),
-        (HAS_ERASED_TRACE, ([of], [trace_of(of)])),
+        (HAS_ERASED_TRACE, ([project_id], [trace_of(project_id)])),
     ]
     for sql, arguments in asked:
         text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *arguments)

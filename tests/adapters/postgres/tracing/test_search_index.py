@@ -43,7 +43,7 @@ from domain.tracing.search.search_terms import TERM_BITS, query_terms
 from domain.tracing.spans.span_query import SpanFilter
 from domain.tracing.trace import TraceChange
 from tests.adapters.postgres.tracing.payloads.test_payload_blocks import DAMAGE
-from tests.contracts.tracing.search.test_search import found, said
+from tests.contracts.tracing.search.test_search import found, given_fields
 from tests.contracts.tracing.spans import test_span_search as spans
 from tests.support.builders.values import at, span, trace
 from tests.support.fixtures.data_plane import (
@@ -142,7 +142,7 @@ async def plane(serving_pool: Pool) -> AsyncIterator[DataPlane]:
         yield plane
 
 
-async def rows_of(pool: Pool, of: ProjectId) -> dict[str, int]:
+async def rows_of(pool: Pool, project_id: ProjectId) -> dict[str, int]:
     """The number of rows of the project in each table of the index."""
     tables = (
         *("search_queue", "search_traces", "search_terms", "search_segments", "search_postings"),
@@ -150,16 +150,18 @@ async def rows_of(pool: Pool, of: ProjectId) -> dict[str, int]:
     )
     connection = within(pool, ALL_TENANTS)
     counts = {
-        table: await connection.fetchval(f"SELECT count(*) FROM {table} WHERE project_id = $1", of)
+        table: await connection.fetchval(
+            f"SELECT count(*) FROM {table} WHERE project_id = $1", project_id
+        )
         for table in tables
     }
     return {table: count for table, count in counts.items() if count}
 
 
-async def places_with(pool: Pool, of: ProjectId, words: Iterable[str]) -> int:
+async def places_with(pool: Pool, project_id: ProjectId, words: Iterable[str]) -> int:
     """How often the terms of the words are in the postings of the project."""
     rows = await within(pool, ALL_TENANTS).fetch(
-        "SELECT bucket, postings FROM search_postings WHERE project_id = $1", of
+        "SELECT bucket, postings FROM search_postings WHERE project_id = $1", project_id
     )
     wanted = [term for word in words for term in query_terms(SearchQuery.parse(word))]
     return sum(
@@ -175,7 +177,7 @@ class TestLongTexts:
     async def test_computing_terms_may_take_longer_than_reading(self, plane, serving_pool):
         """20 MB of text that isn't ASCII take half a minute, and must not stop the index."""
         ours, words = project(), " ".join(f"é{n % 256:x}" for n in range(400_000))
-        await fill(plane, ours, said("long", words), said("short", "word"))
+        await fill(plane, ours, given_fields("long", words), given_fields("short", "word"))
         index = replace(plane.tracing.search_index, timeout_s=0.5)
 
         async def rows_after_a_round() -> dict[str, int]:
@@ -190,7 +192,9 @@ class TestLongTexts:
 
     async def test_trace_that_is_too_large_to_read_is_looked_into(self, plane, serving_pool):
         ours = project()
-        await fill(plane, ours, said("one", "word", 1), said("two", "word and more", 2))
+        await fill(
+            plane, ours, given_fields("one", "word", 1), given_fields("two", "word and more", 2)
+        )
         index = replace(plane.tracing.search_index, read_bytes_max=len('{"text": "word"}'))
         await until_done(index.add_traces)
         assert await rows_of(serving_pool, ours) == {"search_traces": 2, "search_terms": 1}
@@ -198,7 +202,9 @@ class TestLongTexts:
 
     async def test_errors_count_as_what_is_read(self, plane, serving_pool):
         ours, long = project(), span(error="word " * 1_000)
-        await fill(plane, ours, said("one", "word", 1), trace(long, name="two", started_at=at(2)))
+        await fill(
+            plane, ours, given_fields("one", "word", 1), trace(long, name="two", started_at=at(2))
+        )
         index = replace(plane.tracing.search_index, read_bytes_max=1_000)
         await until_done(index.add_traces)
         assert await rows_of(serving_pool, ours) == {"search_traces": 2, "search_terms": 1}
@@ -212,7 +218,7 @@ class TestLongTexts:
     async def test_traces_before_the_period_are_not_read(self, plane, serving_pool):
         """A project may have many with too many terms. Reading all of them takes long."""
         ours, terms = project(), query_terms(SearchQuery.parse("word"))
-        sent = [said(f"n{n}", "word", n) for n in range(4)]
+        sent = [given_fields(f"n{n}", "word", n) for n in range(4)]
         await fill(plane, ours, *sent)
         index = replace(plane.tracing.search_index, read_bytes_max=0)
         await until_done(index.add_traces)
@@ -236,7 +242,7 @@ class TestLongTexts:
 class TestWhatIsLeft:
     async def test_last_traces_of_a_segment_take_it_along(self, plane, serving_pool):
         ours = project()
-        some = [said(f"n{n}", f"word secret{n}", n) for n in range(4)]
+        some = [given_fields(f"n{n}", f"word secret{n}", n) for n in range(4)]
         await fill(plane, ours, *some)
         await index_traces(plane, 4)
         assert (await rows_of(serving_pool, ours))["search_segments"] == 1
@@ -252,7 +258,7 @@ class TestWhatIsLeft:
 
     async def test_earlier_text_of_a_trace_is_removed(self, plane, serving_pool):
         ours = project()
-        one, other = said("one", "secret"), said("other", "word")
+        one, other = given_fields("one", "secret"), given_fields("other", "word")
         await fill(plane, ours, one, other)
         await index_traces(plane, 2)
         await plane.traces.change(ours, one.id, TraceChange(input=b'"harmless"'))
@@ -267,9 +273,9 @@ class TestWhatIsLeft:
     async def test_erasure_ends_once_no_term_is_left(self, plane, serving_pool, segment_traces):
         ours, owner = project(), DataSubject(DataSubjectKind.USER, "u")
         first, again, other = (
-            said("first", "secret", user_id="u", spans=(span(input=b'"secret"'),)),
-            said("again", "mine", user_id="u"),
-            said("other", "secret and mine"),
+            given_fields("first", "secret", user_id="u", spans=(span(input=b'"secret"'),)),
+            given_fields("again", "mine", user_id="u"),
+            given_fields("other", "secret and mine"),
         )  # fmt: skip
         await fill(plane, ours, first, again, other)
         await index_traces(plane, segment_traces)
@@ -294,14 +300,14 @@ class TestWhatIsLeft:
 
     async def test_deleted_traces_leave_the_queue(self, plane, serving_pool):
         ours = project()
-        one = said("one", "word")
+        one = given_fields("one", "word")
         await fill(plane, ours, one)
         await plane.traces.delete(ours, [one.id])
         await index_traces(plane)
         assert await rows_of(serving_pool, ours) == {}
 
     async def test_trace_that_is_being_written_stays_in_the_queue(self, plane, serving_pool):
-        ours, one = project(), said("one", "word")
+        ours, one = project(), given_fields("one", "word")
         await fill(plane, ours, one)
         await index_traces(plane)
         await plane.traces.change(ours, one.id, TraceChange(input=b'"needle"'))
@@ -343,8 +349,8 @@ class TestWhatIsLeft:
 
     async def test_page_that_a_limit_ends_goes_on(self, plane):
         ours = project()
-        await fill(plane, ours, *(said(f"n{n}", "one two", n) for n in range(9)))
-        await fill(plane, ours, said("first", "two one", -1))
+        await fill(plane, ours, *(given_fields(f"n{n}", "one two", n) for n in range(9)))
+        await fill(plane, ours, given_fields("first", "two one", -1))
         await index_traces(plane, 3)
         search = replace(plane.tracing.trace_search, limits=SearchLimits(texts=2))
         query, pages, window = SearchQuery.parse('"two one"'), [], PageRequest(limit=5)
@@ -390,7 +396,7 @@ class TestWhatIsLeft:
     async def test_damaged_trace_is_not_found_and_hides_no_other(self, plane, serving_pool):
         ours = project()
         one, other = (
-            said(name, "word", spans=(span(name=name, input=b'"word"'),))
+            given_fields(name, "word", spans=(span(name=name, input=b'"word"'),))
             for name in ("one", "other")
         )
         await fill(plane, ours, one, other)
@@ -405,7 +411,7 @@ class TestWhatIsLeft:
         page = (ROOT / "docs/tracing/search.md").read_text()
         [statements] = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
         ours = project()
-        await fill(plane, ours, *(said(f"n{n}", f"word w{n}", n) for n in range(3)))
+        await fill(plane, ours, *(given_fields(f"n{n}", f"word w{n}", n) for n in range(3)))
         await index_traces(plane, 2)
         async with owner_pool.acquire() as connection:
             for statement in statements.strip().split(";\n"):  # a message each, as psql sends them
@@ -419,7 +425,7 @@ class TestWhatIsLeft:
 
     async def test_several_workers_index_and_pack_at_once(self, plane, serving_pool):
         ours = project()
-        some = [said(f"n{n}", "word", n) for n in range(40)]
+        some = [given_fields(f"n{n}", "word", n) for n in range(40)]
         await fill(plane, ours, *some)
 
         async def change() -> None:
@@ -447,7 +453,9 @@ class TestWhatIsLeft:
                 await index.pack(ours)
 
         for number in range(10):
-            await fill(plane, ours, *(said("n", "word", 10 * number + n) for n in range(10)))
+            await fill(
+                plane, ours, *(given_fields("n", "word", 10 * number + n) for n in range(10))
+            )
             await index_traces(plane)
             await asyncio.gather(*(pack() for _ in range(6)))
         assert (await rows_of(serving_pool, ours))["search_segments"] == 100

@@ -58,7 +58,7 @@ class AlertHarness:
         return list(page.items)
 
     async def states(self, monitor):
-        there = await self.monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
+        there = await self.monitoring.alerts.by_monitor(monitor.project_id, monitor.id)
         return [one.watch.state for one in there]
 
 

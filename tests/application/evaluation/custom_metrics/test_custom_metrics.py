@@ -250,7 +250,7 @@ async def test_estimate_counts_questions_of_custom_metrics(shop):
 async def monitor(shop, *metrics, model=None, order=None):
     order = MonitorRequest(
         name="nightly",
-        of=TargetType.TRACE,
+        target_type=TargetType.TRACE,
         run=order or RunRequest(metrics=metrics, model=model),
         selection=TraceSelection(),
         cadence="daily",
@@ -320,7 +320,7 @@ async def test_alert_pass_rate_uses_the_threshold_of_the_metric(shop):
     await shop.use_cases.run_due_monitors()
     await shop.harness.work(shop.use_cases)
     await shop.use_cases.alerting.evaluate_runs()
-    [alert] = await shop.use_cases.alerting.alerts.of_monitor(OURS, made.id)
+    [alert] = await shop.use_cases.alerting.alerts.by_monitor(OURS, made.id)
     assert alert.watch.value == 0.0, "0.8 is no success of a metric that asks for 0.9"
 
 

@@ -13,7 +13,7 @@ from tests.support.builders.measurements import measured
 def test_estimate_is_for_as_many_results_as_the_baseline_has():
     known, spending = measured({}), Spending(calls=20, usd=Decimal(6))
     old, new = (
-        _Side(an_experiment(), None, replace(known, results=results), spending)
+        _Side(an_experiment(), None, replace(known, repetition_results={1: results}), spending)
         for results in (40, 20)
     )
     mismatch = Mismatch(what="fingerprint", metric="m", base=["a"], candidate=["b"])

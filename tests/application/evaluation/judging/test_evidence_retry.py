@@ -111,5 +111,5 @@ async def test_verdict_on_halved_evidence_is_cached_for_full_evidence():
         score = (await harness.scores_of_run(run))[str(trace.id), NAME]
         assert score.value == "0.8"
         assert metadata(score)["evidence_hash"].strip('"') == harness.judge.asked[0].evidence.hash
-    spent = await harness.ports.judging.ledger.of_run(harness.project, runs[0].id)
+    spent = await harness.ports.judging.ledger.run_spending(harness.project, runs[0].id)
     assert (spent.calls, spent.failed) == (2, 1)

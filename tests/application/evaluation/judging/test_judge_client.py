@@ -166,9 +166,9 @@ async def test_rules_and_heuristic_judge_are_neither_in_ledger_nor_cached():
     run, [score] = await judge_traces(harness, harness.put(input=None))
     assert score.outcome is ScoreOutcome.SKIPPED
     assert harness.judge.asked == []
-    assert await harness.ports.judging.ledger.of_run(harness.project, run.id) == Spending()
+    assert await harness.ports.judging.ledger.run_spending(harness.project, run.id) == Spending()
     run, _ = await judge_traces(harness, harness.put(), model="heuristic/1")
-    assert await harness.ports.judging.ledger.of_run(harness.project, run.id) == Spending()
+    assert await harness.ports.judging.ledger.run_spending(harness.project, run.id) == Spending()
     assert harness.store.verdicts == {}
 
 
@@ -192,7 +192,7 @@ async def test_ledger_has_every_request_including_failed_ones():
         (1, None),
     ]
     assert {one.usd for one in entries} == {COST}
-    spent = await harness.ports.judging.ledger.of_run(harness.project, run.id)
+    spent = await harness.ports.judging.ledger.run_spending(harness.project, run.id)
     assert (spent.calls, spent.failed, spent.usd) == (3, 2, 3 * COST)
 
 
@@ -217,7 +217,7 @@ async def test_ledger_entry_is_reported_even_if_it_cannot_be_stored():
 async def test_cost_of_unpriced_model_is_null():
     harness = scripted_harness()
     run, [score] = await judge_traces(harness, harness.put(), model="openai/unpriced")
-    spent = await harness.ports.judging.ledger.of_run(harness.project, run.id)
+    spent = await harness.ports.judging.ledger.run_spending(harness.project, run.id)
     assert (spent.calls, spent.unpriced, spent.usd) == (1, 1, 0)
     assert (
         metadata_value(score, "usage")
@@ -239,7 +239,7 @@ async def test_questions_beyond_budget_of_run_are_skipped():
     progress = await harness.runs.get(harness.project, run.id)
     assert progress.run.status is RunStatus.COMPLETED
     assert progress.tally.skipped == len(skipped)
-    spent = await harness.ports.judging.ledger.of_run(harness.project, run.id)
+    spent = await harness.ports.judging.ledger.run_spending(harness.project, run.id)
     assert spent.usd <= Decimal("0.04")
     assert probe.max_cost_usd is None
 
@@ -278,14 +278,14 @@ async def test_model_whose_price_was_deleted_is_skipped_under_budget():
     )
     assert (score.outcome, score.code) == (ScoreOutcome.SKIPPED, "budget")
     assert harness.judge.asked == []
-    assert await harness.ports.judging.ledger.of_run(harness.project, run.id) == Spending()
+    assert await harness.ports.judging.ledger.run_spending(harness.project, run.id) == Spending()
 
 
 async def test_answer_of_unpriced_model_costs_price_of_requested_model():
     other = JudgeRefused(FailCode.BAD_VERDICT, calls=(make_judge_call("openai/snapshot-of-it"),))
     harness = scripted_harness(other)
     run, _ = await judge_traces(harness, harness.put(), max_cost_usd=Decimal(1))
-    spent = await harness.ports.judging.ledger.of_run(harness.project, run.id)
+    spent = await harness.ports.judging.ledger.run_spending(harness.project, run.id)
     assert (spent.usd, spent.unpriced) == (COST, 0)
     assert {*spent_by_budget(harness)} == {COST}
 
@@ -364,7 +364,7 @@ async def test_impossible_token_counts_are_estimated(use: TokenUse):
     assert {*spent_by_budget(harness)} == {entry.usd}
     assert entry.usd is not None
     assert 0 < entry.usd < 1
-    spent = await harness.ports.judging.ledger.of_run(harness.project, run.id)
+    spent = await harness.ports.judging.ledger.run_spending(harness.project, run.id)
     assert (spent.calls, spent.estimated, spent.usd) == (1, 1, entry.usd)
 
 

@@ -37,14 +37,14 @@ from tests.support.fixtures.in_memory_app import World
 
 ORDER = MonitorRequest(
     name="nightly",
-    of=TargetType.TRACE,
+    target_type=TargetType.TRACE,
     run=RunRequest(metrics=["trace_success"]),
     selection=TraceSelection(),
     cadence="every_6h",
 )
 OF_SESSIONS = replace(
     ORDER,
-    of=TargetType.SESSION,
+    target_type=TargetType.SESSION,
     run=RunRequest(metrics=["agent_reliability"], signal_weights={"confidence": 2.0}),
     selection=SessionSelection(),
 )

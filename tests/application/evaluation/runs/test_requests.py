@@ -197,8 +197,8 @@ async def test_unknown_runs_are_not_found(do, ours):
         await do.retry_run(ours, an_id(), an_id())
     with pytest.raises(NotFound):
         await do.delete_run(caller, an_id(), with_scores=True)
-    assert await do.trace_scores.of_run(ours, an_id()) == []
-    assert await do.session_scores.of_run(ours, an_id()) == []
+    assert await do.trace_scores.by_run(ours, an_id()) == []
+    assert await do.session_scores.by_run(ours, an_id()) == []
 
 
 async def test_retry_is_stored_once_and_enqueued(world, do, told, ours):

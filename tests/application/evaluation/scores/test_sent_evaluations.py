@@ -204,7 +204,7 @@ async def wait_for_new_traces(world, sent, count: int, of=OURS) -> list[TraceId]
 
 async def written(scores: StuckScores, ids: Sequence[TraceId], of=OURS) -> list[TraceId]:
     """Those of the traces that have a score."""
-    with_score = {one.trace_id for one in scores.store.trace_scores.of(of)}
+    with_score = {one.trace_id for one in scores.store.trace_scores.in_project(of)}
     return [id_ for id_ in ids if id_ in with_score]
 
 

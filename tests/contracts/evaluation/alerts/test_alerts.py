@@ -71,7 +71,7 @@ async def test_create_and_list_return_alert_as_given(monitoring):
     made = [an_alert(monitor), an_alert(monitor, rule=rule, watch=watch, created_at=at(1))]
     for one in made:
         assert await monitoring.alerts.create(one) == one
-    assert await monitoring.alerts.of_monitor(monitor.project_id, monitor.id) == made
+    assert await monitoring.alerts.by_monitor(monitor.project_id, monitor.id) == made
     assert (await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)).total == 0
 
 
@@ -79,7 +79,7 @@ async def test_create_with_existing_id_returns_stored_alert(monitoring):
     made = an_alert(await monitoring.create_monitor(project()))
     await monitoring.alerts.create(made)
     assert await monitoring.alerts.create(replace(made, created_at=at(9))) == made
-    assert await monitoring.alerts.of_monitor(made.project_id, made.monitor_id) == [made]
+    assert await monitoring.alerts.by_monitor(made.project_id, made.monitor_id) == [made]
 
 
 async def test_alert_limit_of_monitor_is_rules_max(monitoring):
@@ -89,7 +89,7 @@ async def test_alert_limit_of_monitor_is_rules_max(monitoring):
         *(monitoring.alerts.create(one) for one in made), return_exceptions=True
     )
     assert sum(isinstance(one, Conflict) for one in results) == 3
-    there = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
+    there = await monitoring.alerts.by_monitor(monitor.project_id, monitor.id)
     assert len(there) == RULES_MAX
     assert await monitoring.alerts.create(there[0]) == there[0]
 
@@ -99,7 +99,7 @@ async def test_alerts_of_another_project_or_monitor_are_not_found(monitoring):
     alert = await monitoring.alerts.create(an_alert(monitor))
     other = await monitoring.create_monitor(monitor.project_id)
     for ask in (
-        monitoring.alerts.of_monitor(theirs, monitor.id),
+        monitoring.alerts.by_monitor(theirs, monitor.id),
         monitoring.alerts.changes(theirs, monitor.id, ALL),
         monitoring.alerts.create(replace(alert, project_id=theirs)),
         monitoring.alerts.create(replace(alert, monitor_id=MonitorId(uuid.uuid4()))),
@@ -108,7 +108,7 @@ async def test_alerts_of_another_project_or_monitor_are_not_found(monitoring):
             await ask
     assert not await monitoring.alerts.delete(theirs, monitor.id, alert.id)
     assert not await monitoring.alerts.delete(monitor.project_id, other.id, alert.id)
-    assert await monitoring.alerts.of_monitor(monitor.project_id, monitor.id) == [alert]
+    assert await monitoring.alerts.by_monitor(monitor.project_id, monitor.id) == [alert]
 
 
 async def test_deleting_alert_deletes_its_changes(monitoring):
@@ -133,9 +133,9 @@ async def test_deleting_monitor_deletes_its_alerts(monitoring):
     )
     assert await monitoring.monitors.delete(monitor.project_id, monitor.id)
     with pytest.raises(NotFound):
-        await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
+        await monitoring.alerts.by_monitor(monitor.project_id, monitor.id)
     await monitoring.monitors.create(monitor)
-    assert await monitoring.alerts.of_monitor(monitor.project_id, monitor.id) == []
+    assert await monitoring.alerts.by_monitor(monitor.project_id, monitor.id) == []
     assert (await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)).total == 0
     assert await monitoring.alerts.create(alert) == alert
 
@@ -161,7 +161,7 @@ async def test_edit_stores_rule_and_progress(monitoring):
     rule = a_rule(threshold=0.25, clear_at=0.75, samples_min=9, breaches=3, recoveries=4)
     edited = replace(alert, rule=rule, watch=replace(watch, consecutive=0))
     assert await monitoring.alerts.edit(*place, lambda _: edited) == edited
-    assert await monitoring.alerts.of_monitor(*place[:2]) == [edited]
+    assert await monitoring.alerts.by_monitor(*place[:2]) == [edited]
     assert await monitoring.alerts.edit(*place, lambda known: known) == edited
 
 
@@ -176,7 +176,7 @@ async def test_edit_of_another_project_or_monitor_is_not_found(monitoring):
     ):
         with pytest.raises(NotFound):
             await monitoring.alerts.edit(*place, lambda known: replace(known, rule=a_rule()))
-    assert await monitoring.alerts.of_monitor(monitor.project_id, monitor.id) == [alert]
+    assert await monitoring.alerts.by_monitor(monitor.project_id, monitor.id) == [alert]
 
 
 async def test_concurrent_edits_lose_nothing(monitoring):
@@ -188,7 +188,7 @@ async def test_concurrent_edits_lose_nothing(monitoring):
 
     place = (monitor.project_id, monitor.id, alert.id)
     await asyncio.gather(*(monitoring.alerts.edit(*place, more) for _ in range(5)))
-    [found] = await monitoring.alerts.of_monitor(*place[:2])
+    [found] = await monitoring.alerts.by_monitor(*place[:2])
     assert found.rule.breaches == 6
 
 
@@ -420,7 +420,7 @@ async def test_assess_stores_change_and_enqueues_delivery_per_webhook(monitoring
 
     assert await monitoring.alerts.apply_run(run, assess, at(9))
     assert sorted(seen, key=lambda one: one.created_at) == alerts
-    there = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
+    there = await monitoring.alerts.by_monitor(monitor.project_id, monitor.id)
     assert there == [raised.alert, quiet.alert]
     changes = await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)
     assert list(changes.items) == [raised.notice.change]
@@ -440,7 +440,7 @@ async def test_run_is_assessed_once(monitoring):
     assert await list_ended_runs(monitoring, monitor.project_id) == []
     asked = [
         raised_alert(run, one)
-        for one in await monitoring.alerts.of_monitor(run.project, monitor.id)
+        for one in await monitoring.alerts.by_monitor(run.project, monitor.id)
     ]
     assert not await monitoring.alerts.apply_run(run, lambda _: asked, NOON)
     assert (await monitoring.alerts.changes(run.project, monitor.id, ALL)).total == 0
@@ -484,7 +484,7 @@ async def test_concurrent_assessments_of_several_runs_lose_no_update(monitoring)
             *(monitoring.alerts.apply_run(one, counting, NOON) for one in runs)
         )
         assert sum(found) >= 1
-        [alert] = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
+        [alert] = await monitoring.alerts.by_monitor(monitor.project_id, monitor.id)
         if alert.watch.consecutive == 5:
             break
         assert left > 1
@@ -576,7 +576,7 @@ async def test_slot_without_run_is_quiet_once(monitoring):
     assert await slots_of(monitoring, monitor, NOON) == []
     changes = await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)
     assert list(changes.items) == [raised.notice.change]
-    assert await monitoring.alerts.of_monitor(monitor.project_id, monitor.id) == [raised.alert]
+    assert await monitoring.alerts.by_monitor(monitor.project_id, monitor.id) == [raised.alert]
 
 
 async def test_slot_with_run_is_not_quiet(monitoring):
@@ -638,5 +638,5 @@ async def test_forget_deletes_old_changes_and_keeps_alert_state(monitoring):
     assert await monitoring.alerts.delete_changes(old + timedelta(microseconds=1)) == 1
     page = await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)
     assert [one.at for one in page.items] == [NOON]
-    [stands] = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
+    [stands] = await monitoring.alerts.by_monitor(monitor.project_id, monitor.id)
     assert stands.watch.state is AlertState.ALERTING

@@ -64,7 +64,7 @@ class MonitoredAgent:
     ) -> Monitor:
         order = MonitorRequest(
             name="hourly",
-            of=TargetType.TRACE,
+            target_type=TargetType.TRACE,
             run=RunRequest(metrics=[metric], model=model),
             selection=TraceSelection(),
             cadence="every_6h",
@@ -156,7 +156,7 @@ async def assert_lists_match(agent: MonitoredAgent, monitor: Monitor, webhook: A
     assert [one.run_id for one in changes.items] == [mended, broken]
     log = await alerting.webhooks.deliveries(agent.project, webhook, PageRequest())
     assert [(one.attempts, one.status) for one in log.items] == [(2, 200), (1, 204)]
-    [alert] = await alerting.alerts.of_monitor(agent.project, monitor.id)
+    [alert] = await alerting.alerts.by_monitor(agent.project, monitor.id)
     assert alert.watch.state is AlertState.OK
 
 

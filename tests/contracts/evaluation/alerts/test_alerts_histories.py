@@ -120,8 +120,8 @@ class Histories(ComparedHistories[Monitoring]):
     def begin(self, first: Any, second: Any) -> None:
         self.ours, self.now, self.model = project(), NOON, over_memory(MemoryStore())
         self.runs = 0
-        for of in MONITORS:
-            self.create_monitor(of)
+        for monitor_id in MONITORS:
+            self.create_monitor(monitor_id)
         self.webhook = a_webhook(self.ours)
         self.run_on_both(lambda over: over.webhooks.create(self.webhook))
         self.create_alert(ALERTS[0], MONITORS[0], first)
@@ -133,34 +133,34 @@ class Histories(ComparedHistories[Monitoring]):
     def wait(self, wait: timedelta) -> None:
         self.now += wait
 
-    def create_monitor(self, of: MonitorId) -> None:
+    def create_monitor(self, monitor_id: MonitorId) -> None:
         new = a_monitor(
-            self.ours, id=of, next_run_at=self.now, created_at=self.now, updated_at=self.now
+            self.ours, id=monitor_id, next_run_at=self.now, created_at=self.now, updated_at=self.now
         )
         self.run_on_both(lambda over: over.monitors.create(new))
 
-    @STEPS.step(of=monitors)
-    def replace_monitor(self, of: MonitorId) -> None:
+    @STEPS.step(monitor_id=monitors)
+    def replace_monitor(self, monitor_id: MonitorId) -> None:
         """Deletes it with its alerts; its runs stay."""
-        self.run_on_both(partial(self._delete_monitor, of))
-        self.create_monitor(of)
+        self.run_on_both(partial(self._delete_monitor, monitor_id))
+        self.create_monitor(monitor_id)
 
-    async def _delete_monitor(self, of: MonitorId, over: Monitoring) -> bool:
-        return await over.monitors.delete(self.ours, of)
+    async def _delete_monitor(self, monitor_id: MonitorId, over: Monitoring) -> bool:
+        return await over.monitors.delete(self.ours, monitor_id)
 
-    @STEPS.step(of=monitors, is_paused=st.booleans())
-    def pause_or_resume(self, of: MonitorId, is_paused: bool) -> None:
+    @STEPS.step(monitor_id=monitors, is_paused=st.booleans())
+    def pause_or_resume(self, monitor_id: MonitorId, is_paused: bool) -> None:
         now = self.now
 
         def edit(known: Monitor) -> Monitor:
             return known.paused(now) if is_paused else known.resumed(now)
 
-        self.run_on_both(lambda over: over.monitors.edit(self.ours, of, edit))
+        self.run_on_both(lambda over: over.monitors.edit(self.ours, monitor_id, edit))
 
-    @STEPS.step(of=monitors)
-    def use_slot_without_run(self, of: MonitorId) -> None:
+    @STEPS.step(monitor_id=monitors)
+    def use_slot_without_run(self, monitor_id: MonitorId) -> None:
         async def use(over: Monitoring) -> bool:
-            known = await over.monitors.get(self.ours, of)
+            known = await over.monitors.get(self.ours, monitor_id)
             if not known.is_due(self.now):
                 return False
             return await over.monitors.store_run(known, known.fired(self.now, None, None), None, [])
@@ -168,21 +168,26 @@ class Histories(ComparedHistories[Monitoring]):
         self.run_on_both(use)
 
     @STEPS.step(
-        8, of=monitors, runs=st.lists(ended_runs, min_size=1, max_size=4), is_seen=st.booleans()
+        8,
+        monitor_id=monitors,
+        runs=st.lists(ended_runs, min_size=1, max_size=4),
+        is_seen=st.booleans(),
     )
-    def run(self, of: MonitorId, runs: list[EndedRun], is_seen: bool) -> None:
+    def run(self, monitor_id: MonitorId, runs: list[EndedRun], is_seen: bool) -> None:
         """Runs of a monitor that end or are cancelled, and may be evaluated at once."""
         for one in runs:
             self.now += timedelta(seconds=1)
             self.runs += 1
             id_ = RunId(uuid.uuid5(self.ours, str(self.runs)))
-            self.run_on_both(partial(self._run, of, id_, one))
+            self.run_on_both(partial(self._run, monitor_id, id_, one))
         if is_seen:
             self.evaluate(False)
 
-    async def _run(self, of: MonitorId, new: RunId, ended: EndedRun, over: Monitoring) -> Any:
+    async def _run(
+        self, monitor_id: MonitorId, new: RunId, ended: EndedRun, over: Monitoring
+    ) -> Any:
         began = self.now - timedelta(seconds=ended.took_s)
-        known = await over.monitors.get(self.ours, of)
+        known = await over.monitors.get(self.ours, monitor_id)
         run = run_of(known, len(ended.outcomes), id=new, created_at=began)
         await over.evaluating.start_run(run, work_of(run), began)
         if ended.is_cancelled:
@@ -195,10 +200,10 @@ class Histories(ComparedHistories[Monitoring]):
 
     # --- alerts ---
 
-    @STEPS.step(4, new=alerts, of=monitors, rule=rules)
-    def create_alert(self, new: UUID, of: MonitorId, rule: Any) -> None:
+    @STEPS.step(4, new=alerts, monitor_id=monitors, rule=rules)
+    def create_alert(self, new: UUID, monitor_id: MonitorId, rule: Any) -> None:
         async def create(over: Monitoring) -> Any:
-            known = await over.monitors.get(self.ours, of)
+            known = await over.monitors.get(self.ours, monitor_id)
             alert = an_alert(known, id=new, rule=rule, created_at=self.now)
             return await over.alerts.create(
                 replace(alert, watch=replace(alert.watch, since=self.now))
@@ -206,15 +211,17 @@ class Histories(ComparedHistories[Monitoring]):
 
         self.run_on_both(create)
 
-    @STEPS.step(2, one=alerts, of=monitors, change=changes)
-    def change_alert(self, one: UUID, of: MonitorId, change: AlertRuleChange) -> None:
+    @STEPS.step(2, one=alerts, monitor_id=monitors, change=changes)
+    def change_alert(self, one: UUID, monitor_id: MonitorId, change: AlertRuleChange) -> None:
         self.run_on_both(
-            lambda over: over.alerts.edit(self.ours, of, one, lambda known: known.changed(change))
+            lambda over: over.alerts.edit(
+                self.ours, monitor_id, one, lambda known: known.changed(change)
+            )
         )
 
-    @STEPS.step(one=alerts, of=monitors)
-    def delete_alert(self, one: UUID, of: MonitorId) -> None:
-        self.run_on_both(lambda over: over.alerts.delete(self.ours, of, one))
+    @STEPS.step(one=alerts, monitor_id=monitors)
+    def delete_alert(self, one: UUID, monitor_id: MonitorId) -> None:
+        self.run_on_both(lambda over: over.alerts.delete(self.ours, monitor_id, one))
 
     @STEPS.step(3, is_newest_first=st.booleans())
     def evaluate(self, is_newest_first: bool) -> None:
@@ -258,7 +265,7 @@ class Histories(ComparedHistories[Monitoring]):
                 ]
             for one in page.items:
                 found += [
-                    await over.alerts.of_monitor(self.ours, one.id),
+                    await over.alerts.by_monitor(self.ours, one.id),
                     await over.alerts.finished_run_stats(one, METRICS[0], 0.5, 3),
                 ]
             return [*found, await over.webhooks.deliveries(self.ours, self.webhook.id, ALL)]
@@ -274,8 +281,8 @@ class Histories(ComparedHistories[Monitoring]):
         ours = OurAlerts(self.postgres.alerts, self.ours)
         assert self.runner.run(ours.list_finished_runs()) == []
         self.run_on_both(lambda over: over.webhooks.delete(self.ours, self.webhook.id))
-        for of in MONITORS:
-            self.run_on_both(partial(self._delete_monitor, of))
+        for monitor_id in MONITORS:
+            self.run_on_both(partial(self._delete_monitor, monitor_id))
 
 
 @pytest.mark.exhaustive  # test_alerts.py has each step

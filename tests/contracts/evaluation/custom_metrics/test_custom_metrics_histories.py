@@ -44,30 +44,30 @@ class Histories(ComparedHistories[Customizing]):
         self.ids = [uuid.uuid4()]
         self.now = 0
 
-    @rule(of=which, name=names, body=bodies, threshold=thresholds, data=st.data())
-    def make(self, of: int, name: str, body: Any, threshold: float, data: st.DataObject) -> None:
+    @rule(index=which, name=names, body=bodies, threshold=thresholds, data=st.data())
+    def make(self, index: int, name: str, body: Any, threshold: float, data: st.DataObject) -> None:
         self.ids.append(uuid.uuid4())
         new = data.draw(st.sampled_from(self.ids))
-        metric = a_metric(self.projects[of], id=new, name=name, body=body, threshold=threshold)
+        metric = a_metric(self.projects[index], id=new, name=name, body=body, threshold=threshold)
         self.run_on_both(lambda it: it.metrics.create(metric))
 
-    @rule(of=which, name=names, body=bodies, threshold=thresholds)
-    def revise(self, of: int, name: str, body: Any, threshold: float) -> None:
+    @rule(index=which, name=names, body=bodies, threshold=thresholds)
+    def revise(self, index: int, name: str, body: Any, threshold: float) -> None:
         self.now += 1
         definition, now = a_definition(body=body, threshold=threshold), at(self.now)
         self.run_on_both(
             lambda it: it.metrics.edit(
-                self.projects[of], name, lambda one: one.revised(definition, now)
+                self.projects[index], name, lambda one: one.revised(definition, now)
             )
         )
 
-    @rule(of=which, name=names, is_back=st.booleans())
-    def archive(self, of: int, name: str, is_back: bool) -> None:
+    @rule(index=which, name=names, is_back=st.booleans())
+    def archive(self, index: int, name: str, is_back: bool) -> None:
         self.now += 1
         now = at(self.now)
         self.run_on_both(
             lambda it: it.metrics.edit(
-                self.projects[of],
+                self.projects[index],
                 name,
                 lambda one: one.restored() if is_back else one.archived(now),
             )

@@ -66,10 +66,10 @@ async def reserve(
     project: ProjectId,
     run: RunId,
     usd: Decimal = ONE,
-    of_run: Decimal | None = None,
+    run_limit: Decimal | None = None,
     now: datetime = NOON,
 ) -> Reservation | None:
-    return await budgets.reserve(project, run, of_run, usd, now)
+    return await budgets.reserve(project, run, run_limit, usd, now)
 
 
 async def test_reservation_without_limit_succeeds(budgets: Budgets):
@@ -82,20 +82,20 @@ async def test_reservation_without_limit_succeeds(budgets: Budgets):
 async def test_run_limit_caps_reservations(budgets: Budgets):
     project, run = ids()
     limit = Decimal("2.5")
-    found = [await reserve(budgets, project, run, of_run=limit) for _ in range(3)]
+    found = [await reserve(budgets, project, run, run_limit=limit) for _ in range(3)]
     assert [one is None for one in found] == [False, False, True]
-    assert await reserve(budgets, project, run, Decimal("0.5"), of_run=limit) is not None
-    assert await reserve(budgets, project, RunId(uuid.uuid4()), of_run=limit) is not None
+    assert await reserve(budgets, project, run, Decimal("0.5"), run_limit=limit) is not None
+    assert await reserve(budgets, project, RunId(uuid.uuid4()), run_limit=limit) is not None
 
 
 async def test_unspent_reservation_is_released(budgets: Budgets):
     project, run = ids()
-    first = await reserve(budgets, project, run, of_run=ONE)
+    first = await reserve(budgets, project, run, run_limit=ONE)
     assert first is not None
-    assert await reserve(budgets, project, run, of_run=ONE) is None
+    assert await reserve(budgets, project, run, run_limit=ONE) is None
     await budgets.settle(project, first, Decimal("0.25"))
-    assert await reserve(budgets, project, run, Decimal("0.76"), of_run=ONE) is None
-    assert await reserve(budgets, project, run, Decimal("0.75"), of_run=ONE) is not None
+    assert await reserve(budgets, project, run, Decimal("0.76"), run_limit=ONE) is None
+    assert await reserve(budgets, project, run, Decimal("0.75"), run_limit=ONE) is not None
 
 
 async def test_monthly_budget_resets_each_month(fixture: BudgetFixture):
@@ -186,12 +186,12 @@ async def test_reservation_respects_run_and_monthly_limits_atomically(fixture: B
     project, run = ids()
     await fixture.set_monthly(project, ONE)
     two = Decimal(2)
-    assert await reserve(budgets, project, run, two, of_run=two) is None
-    both = await reserve(budgets, project, run, of_run=two)
+    assert await reserve(budgets, project, run, two, run_limit=two) is None
+    both = await reserve(budgets, project, run, run_limit=two)
     assert both is not None
     assert len(both.scopes) == 2
     await budgets.settle(project, both, Decimal(0))
-    assert await reserve(budgets, project, run, of_run=ONE) is not None
+    assert await reserve(budgets, project, run, run_limit=ONE) is not None
 
 
 async def test_concurrent_reservations_stay_within_limit(fixture: BudgetFixture):
@@ -199,7 +199,7 @@ async def test_concurrent_reservations_stay_within_limit(fixture: BudgetFixture)
     project, run = ids()
     await fixture.set_monthly(project, Decimal(5))
     found = await asyncio.gather(
-        *(reserve(budgets, project, run, of_run=Decimal(7)) for _ in range(20))
+        *(reserve(budgets, project, run, run_limit=Decimal(7)) for _ in range(20))
     )
     assert sum(one is not None for one in found) == 5
 
@@ -217,7 +217,7 @@ async def test_spent_and_reserved_stay_within_limit(
     project, run = ids()
     limit, used = Decimal(5), Decimal(0)
     for asked, spent in steps:
-        got = await reserve(budgets, project, run, asked, of_run=limit)
+        got = await reserve(budgets, project, run, asked, run_limit=limit)
         assert (got is not None) is (used + asked <= limit)
         if got is None:
             continue

@@ -71,11 +71,11 @@ async def test_run_spending_sums_its_entries(ledger: Ledger):
     others = [an_entry(project_id=first.project_id), an_entry(run_id=first.run_id)]
     await ledger.append([first, failed, *others])
     runs = [first.run_id, others[0].run_id, RunId(uuid.uuid4())]
-    assert await ledger.of_runs(first.project_id, runs) == {
-        one: await ledger.of_run(first.project_id, one) for one in runs[:2]
+    assert await ledger.spending_by_run(first.project_id, runs) == {
+        one: await ledger.run_spending(first.project_id, one) for one in runs[:2]
     }
-    assert await ledger.of_runs(first.project_id, []) == {}
-    assert await ledger.of_run(first.project_id, first.run_id) == Spending(
+    assert await ledger.spending_by_run(first.project_id, []) == {}
+    assert await ledger.run_spending(first.project_id, first.run_id) == Spending(
         calls=2,
         failed=1,
         unpriced=1,
@@ -90,19 +90,19 @@ async def test_run_spending_by_metric_has_a_group_for_each(ledger: Ledger):
     more = [an_entry(**ours, metric="coherence", usd=usd) for usd in (Decimal("0.01"), None)]
     others = [an_entry(project_id=first.project_id), an_entry(run_id=first.run_id)]
     await ledger.append([first, *more, *others])
-    assert await ledger.of_run_by_metric(first.project_id, first.run_id) == [
+    assert await ledger.run_spending_by_metric(first.project_id, first.run_id) == [
         SpendingGroup("coherence", Spending.from_entries(more)),
         SpendingGroup("task_completion", Spending.from_entries([first])),
     ]
-    assert await ledger.of_run_by_metric(ProjectId(uuid.uuid4()), first.run_id) == []
+    assert await ledger.run_spending_by_metric(ProjectId(uuid.uuid4()), first.run_id) == []
 
 
 async def test_without_entries_spending_is_zero(ledger: Ledger):
     await ledger.append([])
     project = ProjectId(uuid.uuid4())
-    assert await ledger.of_run(project, RunId(uuid.uuid4())) == Spending()
-    assert await ledger.of_projects([project], ALL_TIME, SpendingBy.MODEL) == []
-    assert await ledger.of_projects([], ALL_TIME, SpendingBy.MODEL) == []
+    assert await ledger.run_spending(project, RunId(uuid.uuid4())) == Spending()
+    assert await ledger.projects_spending([project], ALL_TIME, SpendingBy.MODEL) == []
+    assert await ledger.projects_spending([], ALL_TIME, SpendingBy.MODEL) == []
     assert await ledger.total([project], ALL_TIME) == Spending()
     assert await ledger.total([], ALL_TIME) == Spending()
 
@@ -110,7 +110,7 @@ async def test_without_entries_spending_is_zero(ledger: Ledger):
 async def test_entry_is_stored_once(ledger: Ledger):
     one = an_entry()
     await asyncio.gather(*(ledger.append([one]) for _ in range(5)))
-    assert (await ledger.of_run(one.project_id, one.run_id)).calls == 1
+    assert (await ledger.run_spending(one.project_id, one.run_id)).calls == 1
 
 
 async def test_period_includes_start_and_excludes_end(ledger: Ledger):
@@ -118,7 +118,7 @@ async def test_period_includes_start_and_excludes_end(ledger: Ledger):
     entries = [an_entry(project_id=project, created_at=late + n * DAY) for n in range(3)]
     await ledger.append(entries)
     within = CreatedWithin(late, late + 2 * DAY)
-    days = await ledger.of_projects([project], within, SpendingBy.DAY)
+    days = await ledger.projects_spending([project], within, SpendingBy.DAY)
     assert [(one.key, one.spending.calls) for one in days] == [
         (f"{late + n * DAY:%Y-%m-%d}", 1) for n in range(2)
     ]
@@ -158,7 +158,7 @@ async def test_groups_and_total_match_domain(ledger: Ledger, data: st.DataObject
     asked = projects[:2]
     within = CreatedWithin(NOON - DAY, NOON + DAY)
     ours = [one for one in entries if one.project_id in asked and within.includes(one.created_at)]
-    found = await ledger.of_projects(asked, within, by)
+    found = await ledger.projects_spending(asked, within, by)
     assert list(found) == group_spending(ours, by)
     assert await ledger.total(asked, within) == Spending.from_entries(ours)
 
@@ -170,9 +170,9 @@ async def test_groups_are_limited_and_total_covers_all(ledger: Ledger):
         for n in range(PARTS_MAX + 2)
     ]
     await ledger.append(entries)
-    metrics = await ledger.of_projects([project], ALL_TIME, SpendingBy.METRIC)
+    metrics = await ledger.projects_spending([project], ALL_TIME, SpendingBy.METRIC)
     assert [one.key for one in metrics] == [f"m{n:03}" for n in range(PARTS_MAX)]
-    days = await ledger.of_projects([project], ALL_TIME, SpendingBy.DAY)
+    days = await ledger.projects_spending([project], ALL_TIME, SpendingBy.DAY)
     assert len(days) == PARTS_MAX
     assert days[-1].key == f"{entries[-1].created_at:%Y-%m-%d}"
     assert (await ledger.total([project], ALL_TIME)).calls == len(entries)
@@ -185,6 +185,6 @@ async def test_sweep_deletes_oldest_entries(ledger: Ledger):
         [an_entry(project_id=project, created_at=long_ago + n * DAY) for n in range(3)]
     )
     assert await ledger.delete_older(long_ago + 2 * DAY) == 2
-    [left] = await ledger.of_projects([project], ALL_TIME, SpendingBy.PROJECT)
+    [left] = await ledger.projects_spending([project], ALL_TIME, SpendingBy.PROJECT)
     assert left == SpendingGroup(str(project), left.spending)
     assert left.spending.calls == 1

@@ -125,9 +125,9 @@ async def test_sample_is_that_of_what_changed(monitoring):
     edge = await monitoring.changed.readable_until()
     sample, changed = Sample(0.3, "salt"), monitoring.changed
     found = await changed.targets(ours, TraceSelection(), mark, edge, 3, sample=sample)
-    assert tuple(found) == sample.of(ids(*sent))
+    assert tuple(found) == sample.select(ids(*sent))
     found = await changed.targets(ours, SESSIONS, mark, edge, 3, sample=sample)
-    assert tuple(found) == sample.of(sorted(one.session_id for one in sent))
+    assert tuple(found) == sample.select(sorted(one.session_id for one in sent))
 
 
 async def test_session_changes_with_any_trace_and_matches_by_selected_traces(monitoring):

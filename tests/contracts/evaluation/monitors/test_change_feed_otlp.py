@@ -30,23 +30,25 @@ def later(mark: Watermark, by: timedelta) -> Watermark:
 
 
 async def put(
-    monitoring: Monitoring, of: ProjectId, id_: Any, attributes: Any = SESSION, **said: Any
+    monitoring: Monitoring, project_id: ProjectId, id_: Any, attributes: Any = SESSION, **said: Any
 ) -> None:
     plane = monitoring.evaluating.plane
-    await plane.otlp.put(of, id_, fragments(id_, sent_span(attributes, **said)))
+    await plane.otlp.put(project_id, id_, fragments(id_, sent_span(attributes, **said)))
 
 
 async def found(
     monitoring: Monitoring,
-    of: ProjectId,
+    project_id: ProjectId,
     after: Watermark | None,
     upto: Watermark,
     eligibility: Eligibility = MONITORED,
 ) -> tuple[list[str], list[str]]:
     """The traces and the sessions that a monitor finds between two looks."""
     targets = monitoring.changed.targets
-    traces = await targets(of, TraceSelection(), after, upto, 99, eligibility=eligibility)
-    sessions = await targets(of, SessionSelection(), after, upto, 99, eligibility=eligibility)
+    traces = await targets(project_id, TraceSelection(), after, upto, 99, eligibility=eligibility)
+    sessions = await targets(
+        project_id, SessionSelection(), after, upto, 99, eligibility=eligibility
+    )
     return list(traces), list(sessions)
 
 

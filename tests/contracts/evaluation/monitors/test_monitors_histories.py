@@ -38,7 +38,7 @@ ALL: Final = PageRequest(limit=200)
 STEPS: Final = ("due", "edge", "changed", "targets", "fired", "stored", "sent")
 ORDER: Final = MonitorRequest(
     name="m",
-    of=TargetType.TRACE,
+    target_type=TargetType.TRACE,
     run=RunRequest(metrics=["trace_success"]),
     selection=TraceSelection(),
     cadence="every_6h",
@@ -300,7 +300,7 @@ class Histories(RuleBasedStateMachine):
             while self.runner.run(work_queue.plan(self.ours, one.run.id, self.now)):
                 pass
             scores = self.runner.run(
-                self.over.evaluating.trace_scores.of_run(self.ours, one.run.id)
+                self.over.evaluating.trace_scores.by_run(self.ours, one.run.id)
             )
             found.update(str(score.trace_id) for score in scores)
         return found

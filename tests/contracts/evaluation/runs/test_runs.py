@@ -151,7 +151,7 @@ async def test_results_are_the_present_scores_in_groups(evaluating):
     # Metadata that PostgreSQL can't read as JSON, and a correction; then a trace goes.
     [score] = [
         one
-        for one in await evaluating.trace_scores.of_run(ours, run.id)
+        for one in await evaluating.trace_scores.by_run(ours, run.id)
         if (one.trace_id, one.name) == (known.id, METRICS[0])
     ]
     hostile = ScoreChange(value="1", metadata=rb'{"cache":"hit","threshold":0.1,"n":"\u0000"}')

@@ -142,10 +142,10 @@ async def test_sample_is_that_of_the_domain(evaluating, rate, least):
     listed[wanted] = await evaluating.targets.traces(ours, wanted, LIMIT)
     for selection, matching in listed.items():
         found = await evaluating.targets.traces(ours, selection, LIMIT, sample=sample)
-        assert tuple(found) == sample.of(matching)
+        assert tuple(found) == sample.select(matching)
     sessions = await evaluating.targets.sessions(ours, SessionSelection(), LIMIT)
     found = await evaluating.targets.sessions(ours, SessionSelection(), LIMIT, sample=sample)
-    assert tuple(found) == sample.of(sessions)
+    assert tuple(found) == sample.select(sessions)
 
 
 async def test_sample_may_be_of_more_than_the_limit(evaluating):
@@ -154,9 +154,9 @@ async def test_sample_may_be_of_more_than_the_limit(evaluating):
     matching = sorted(str(one.id) for one in TRACES)
     small, large = Sample(0.1, "salt"), Sample(0.2, "salt")
     found = await evaluating.targets.traces(ours, TraceSelection(), 3, sample=small)
-    assert (tuple(found), len(found)) == (small.of(matching), 3)
+    assert (tuple(found), len(found)) == (small.select(matching), 3)
     found = await evaluating.targets.traces(ours, TraceSelection(), 3, sample=large)
-    assert (len(found), set(found) <= set(large.of(matching))) == (4, True)
+    assert (len(found), set(found) <= set(large.select(matching))) == (4, True)
 
 
 # --- evaluated traces ------------------------------------------------------------------------

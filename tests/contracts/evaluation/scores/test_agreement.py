@@ -332,7 +332,7 @@ async def test_deleting_run_keeps_judge_and_drops_corrected_values(evaluating):
     measured = {"value": "0.2", "source": AUTOMATED, "metadata": by("model", fingerprint="f")}
     for one in (first, second):
         await ports.trace_scores.add(trace_score(ours, one, run_id=run.id, **measured))
-    edited = (await ports.trace_scores.of_run(ours, run.id))[0]
+    edited = (await ports.trace_scores.by_run(ours, run.id))[0]
     await ports.trace_scores.change(ours, edited.id, ScoreChange(value="0.8"), at(1), ADA)
     [found] = await ports.labels.compare_with_human_labels(ours, "m", 0.5, EVER)
     assert (found.pairs, found.rated.judged) == ([ScorePair(0.2, 0.8)], 2)
@@ -350,7 +350,7 @@ async def test_deleting_run_makes_no_labels_of_its_values(evaluating):
     measured = {"value": "0.2", "source": AUTOMATED, "metadata": by("model", fingerprint="f")}
     for one in (first, second):
         await ports.trace_scores.add(trace_score(ours, one, run_id=run.id, **measured))
-    noted, later = await ports.trace_scores.of_run(ours, run.id)
+    noted, later = await ports.trace_scores.by_run(ours, run.id)
     seen = ScoreChange(reason="seen")
     await ports.trace_scores.change(ours, noted.id, seen, at(1), ADA)
     await ports.runs.delete(ours, run.id, at(2), with_scores=False)

@@ -27,7 +27,7 @@ TRACE = trace_id()
 @pytest.fixture
 async def ours(world: World):
     ours = project()
-    await fill(DataPlane.of(world.ports), ours, trace(id=TRACE, session_id="s"))
+    await fill(DataPlane.from_ports(world.ports), ours, trace(id=TRACE, session_id="s"))
     return ours
 
 
@@ -113,7 +113,7 @@ async def test_session_score_of_a_person_is_edited_by_them(world, ours, organiza
         await scores.delete(ours, one.id, edit(None))
     with pytest.raises(Forbidden):
         await scores.change(ours, one.id, change, at(1), EVE, edit=edit(EVE))
-    assert await scores.of_session(ours, "s") == [one]
+    assert await scores.by_session(ours, "s") == [one]
     assert await audited(world, organization) == []
     changed = await scores.change(ours, one.id, change, at(1), ADA, edit=edit(ADA))
     assert changed == one.patched(change, at(1), ADA)

@@ -58,37 +58,39 @@ class Histories(ErasingHistories):
     # --- writes ---
 
     @rule(
-        of=which,
+        index=which,
         one=strategies.trace_ids,
         session=scores.sessions,
         user=st.sampled_from([None, "u"]),
     )
-    def ingest(self, of: int, one: TraceId, session: str, user: str | None = None) -> None:
+    def ingest(self, index: int, one: TraceId, session: str, user: str | None = None) -> None:
         # Only the first span is stored: scores of others are refused, unless the span may come.
         spans = [span(id=strategies.SPAN_IDS[0])] * (one != strategies.TRACE_IDS[2])
         sent = trace(*spans, id=one, session_id=session, user_id=user)
-        self.run_on_both(lambda plane: plane.traces.put(self.projects[of], sent))
+        self.run_on_both(lambda plane: plane.traces.put(self.projects[index], sent))
 
     @rule(
-        of=which,
+        index=which,
         score=scores.trace_scores() | scores.session_scores(),
         checks_span=st.booleans(),
     )
-    def add(self, of: int, score: TraceScore | SessionScore, *, checks_span: bool = False) -> None:
+    def add(
+        self, index: int, score: TraceScore | SessionScore, *, checks_span: bool = False
+    ) -> None:
         self.ids.append(score.id)
-        self._add(of, score, checks_span=checks_span)
+        self._add(index, score, checks_span=checks_span)
 
     @rule(
-        of=which,
+        index=which,
         score=scores.trace_scores() | scores.session_scores(),
         data=st.data(),
     )
-    def add_again(self, of: int, score: TraceScore | SessionScore, data: st.DataObject) -> None:
+    def add_again(self, index: int, score: TraceScore | SessionScore, data: st.DataObject) -> None:
         again = replace(score, id=data.draw(st.sampled_from(self.ids)))
-        self._add(of, again, checks_span=data.draw(st.booleans()))
+        self._add(index, again, checks_span=data.draw(st.booleans()))
 
-    def _add(self, of: int, score: TraceScore | SessionScore, *, checks_span: bool) -> None:
-        sent = replace(score, project_id=self.projects[of])
+    def _add(self, index: int, score: TraceScore | SessionScore, *, checks_span: bool) -> None:
+        sent = replace(score, project_id=self.projects[index])
         if isinstance(sent, TraceScore):
             self.run_on_both(
                 lambda plane: plane.evaluation.trace_scores.add(sent, checks_span=checks_span)
@@ -97,48 +99,48 @@ class Histories(ErasingHistories):
             self.run_on_both(lambda plane: plane.evaluation.session_scores.add(sent))
 
     @rule(
-        of=which,
+        index=which,
         sent=st.lists(scores.trace_scores(), min_size=1, max_size=3)
         | st.lists(scores.session_scores(), min_size=1, max_size=3),
         data=st.data(),
     )
     def add_new(
-        self, of: int, sent: list[TraceScore] | list[SessionScore], data: st.DataObject
+        self, index: int, sent: list[TraceScore] | list[SessionScore], data: st.DataObject
     ) -> None:
         """Scores of one target, some with ids that are known."""
         self.ids += [one.id for one in sent]
         first, target = sent[0], "trace_id" if isinstance(sent[0], TraceScore) else "session_id"
-        fixed = {"project_id": self.projects[of], target: getattr(first, target)}
+        fixed = {"project_id": self.projects[index], target: getattr(first, target)}
         known = [replace(first, id=data.draw(st.sampled_from(self.ids)))]
         some: list[Any] = [replace(one, **fixed) for one in (*sent, *known)]
         kind = "trace_scores" if isinstance(first, TraceScore) else "session_scores"
         self.run_on_both(
             lambda plane: getattr(plane.evaluation, kind).add_new(
-                self.projects[of], getattr(first, target), some
+                self.projects[index], getattr(first, target), some
             )
         )
 
-    @rule(of=which, change=scores.changes, data=st.data())
-    def change(self, of: int, change: ScoreChange, data: st.DataObject) -> None:
+    @rule(index=which, change=scores.changes, data=st.data())
+    def change(self, index: int, change: ScoreChange, data: st.DataObject) -> None:
         self.now += 1
         one, now = data.draw(st.sampled_from(self.ids)), at(self.now)
         author = data.draw(st.sampled_from([None, scores.ADA]))
         for kind in ("trace_scores", "session_scores"):
             self.run_on_both(
                 lambda plane, kind=kind: getattr(plane.evaluation, kind).change(
-                    self.projects[of], one, change, now, author
+                    self.projects[index], one, change, now, author
                 )
             )
 
-    @rule(of=which, data=st.data())
-    def delete(self, of: int, data: st.DataObject) -> None:
-        project, one = self.projects[of], data.draw(st.sampled_from(self.ids))
+    @rule(index=which, data=st.data())
+    def delete(self, index: int, data: st.DataObject) -> None:
+        project, one = self.projects[index], data.draw(st.sampled_from(self.ids))
         self.run_on_both(lambda plane: plane.evaluation.trace_scores.delete(project, one))
         self.run_on_both(lambda plane: plane.evaluation.session_scores.delete(project, one))
 
-    @rule(of=which, gone=strategies.trace_ids | scores.sessions)
-    def delete_target(self, of: int, gone: TraceId | str) -> None:
-        project = self.projects[of]
+    @rule(index=which, gone=strategies.trace_ids | scores.sessions)
+    def delete_target(self, index: int, gone: TraceId | str) -> None:
+        project = self.projects[index]
         if isinstance(gone, str):
             self.run_on_both(lambda plane: plane.sessions.delete(project, gone))
         else:
@@ -146,10 +148,10 @@ class Histories(ErasingHistories):
 
     # --- reads ---
 
-    @rule(of=which, matching=scores.filters, window=trace_strategies.windows)
-    def browse(self, of: int, matching: ScoreFilter, window: PageRequest) -> None:
+    @rule(index=which, matching=scores.filters, window=trace_strategies.windows)
+    def browse(self, index: int, matching: ScoreFilter, window: PageRequest) -> None:
         """Reads two pages, the second from the end of the first."""
-        project = self.projects[of]
+        project = self.projects[index]
 
         async def read(plane: DataPlane) -> list[Page[Any]]:
             found: list[Page[Any]] = []
@@ -162,7 +164,7 @@ class Histories(ErasingHistories):
         self.run_on_both(read)
 
     @rule(
-        of=which,
+        index=which,
         matching=scores.scored_filters,
         sort=trace_strategies.sorts,
         order=trace_strategies.orders,
@@ -170,13 +172,13 @@ class Histories(ErasingHistories):
     )
     def filter_traces(
         self,
-        of: int,
+        index: int,
         matching: TraceFilter,
         sort: TraceSort,
         order: SortOrder,
         window: PageRequest,
     ) -> None:
-        project, by = self.projects[of], (sort, order)
+        project, by = self.projects[index], (sort, order)
 
         async def read(plane: DataPlane) -> list[Any]:
             page = await plane.traces.summaries(project, matching, *by, window)
@@ -188,39 +190,41 @@ class Histories(ErasingHistories):
 
         self.run_on_both(read)
 
-    @rule(of=which)
-    def newest_are_known(self, of: int) -> None:
-        project, ports = self.projects[of], self.postgres.evaluation
+    @rule(index=which)
+    def newest_are_known(self, index: int) -> None:
+        project, ports = self.projects[index], self.postgres.evaluation
         pool = cast("PostgresTraceScores", ports.trace_scores).pool
         differing = within(pool, project).fetch(latest_scores.DIFFERING, project)
         assert self.runner.run(differing) == []
 
-    @rule(of=which)
-    def count_days(self, of: int) -> None:
+    @rule(index=which)
+    def count_days(self, index: int) -> None:
         """Counts the days that are over; those that other transactions still write to wait."""
-        project, rollups = self.projects[of], self.postgres.evaluation.score_rollups
+        project, rollups = self.projects[index], self.postgres.evaluation.score_rollups
         assert isinstance(rollups, PostgresScoreRollups)
         self.runner.run(rollups.count_days_of(project))
         differing = within(rollups.pool, project).fetch(score_day_recount.DIFFERING, project)
         assert self.runner.run(differing) == []
 
-    @rule(of=which, within=scores.within, parts=st.integers(1, 100) | st.sampled_from([5, 10, 100]))
-    def figures(self, of: int, within: CreatedWithin, parts: int) -> None:
-        project = self.projects[of]
+    @rule(
+        index=which, within=scores.within, parts=st.integers(1, 100) | st.sampled_from([5, 10, 100])
+    )
+    def figures(self, index: int, within: CreatedWithin, parts: int) -> None:
+        project = self.projects[index]
         self.run_on_both(
             lambda plane: scores.figures(plane.evaluation.score_analytics, project, within, parts)
         )
 
-    @rule(of=which, within=scores.within, threshold=st.sampled_from([0.0, 0.29, 0.5, 1.0]))
-    def label(self, of: int, within: CreatedWithin, threshold: float) -> None:
-        project = self.projects[of]
+    @rule(index=which, within=scores.within, threshold=st.sampled_from([0.0, 0.29, 0.5, 1.0]))
+    def label(self, index: int, within: CreatedWithin, threshold: float) -> None:
+        project = self.projects[index]
         self.run_on_both(
             lambda plane: scores.labelled(plane.evaluation.labels, project, "m", threshold, within)
         )
 
-    @rule(of=which, order=trace_strategies.orders, window=trace_strategies.windows)
-    def compare(self, of: int, order: SortOrder, window: PageRequest) -> None:
-        project = self.projects[of]
+    @rule(index=which, order=trace_strategies.orders, window=trace_strategies.windows)
+    def compare(self, index: int, order: SortOrder, window: PageRequest) -> None:
+        project = self.projects[index]
 
         async def read(plane: DataPlane) -> list[Any]:
             ask = plane.evaluation.score_analytics.comparison
@@ -239,13 +243,13 @@ class Histories(ErasingHistories):
                     await ports.trace_scores.page(project, ScoreFilter(), ALL),
                     await ports.trace_scores.page(project, ScoreFilter(of_spans=True), ALL),
                     await ports.session_scores.page(project, ScoreFilter(), ALL),
-                    *[list(await ports.trace_scores.of_run(project, run)) for run in scores.RUNS],
+                    *[list(await ports.trace_scores.by_run(project, run)) for run in scores.RUNS],
                     *[
                         list(await ports.trace_scores.latest(project, one, span_id))
                         for one in strategies.TRACE_IDS
                         for span_id in (None, *strategies.SPAN_IDS[:2])
                     ],
-                    list(await ports.session_scores.of_session(project, "s")),
+                    list(await ports.session_scores.by_session(project, "s")),
                 ]
             return found
 

@@ -124,9 +124,9 @@ async def test_scores_that_are_too_large_together_are_refused(scores, ours):
     await asyncio.gather(*map(scores.add, sent))
     bounded = replace(scores, bytes_max=15_000)
     with pytest.raises(TooLargeToRead, match="ask for pages"):
-        await bounded.of_session(ours, "s")
-    assert list(await bounded.of_session(ours, "S")) == []
-    assert list(await replace(scores, bytes_max=30_000).of_session(ours, "s")) == newest_first(sent)
+        await bounded.by_session(ours, "s")
+    assert list(await bounded.by_session(ours, "S")) == []
+    assert list(await replace(scores, bytes_max=30_000).by_session(ours, "s")) == newest_first(sent)
 
 
 async def test_score_requires_session_of_its_own_project(plane, scores, ours):
@@ -205,14 +205,14 @@ async def test_scores_of_session_and_run_are_newest_first(scores, ours):
     sent = await store_varied(scores, ours)
     for session in SESSIONS:
         expected = newest_first(one for one in sent if one.session_id == session)
-        assert list(await scores.of_session(ours, session)) == expected
-        assert list(await scores.of_session(project(), session)) == []
+        assert list(await scores.by_session(ours, session)) == expected
+        assert list(await scores.by_session(project(), session)) == []
     for run in RUNS:
         expected = newest_first(one for one in sent if one.run_id == run)
-        assert list(await scores.of_run(ours, run)) == expected
-        assert list(await scores.of_run(project(), run)) == []
-    assert list(await scores.of_session(ours, "none")) == []
-    assert list(await scores.of_run(ours, uuid.uuid4())) == []
+        assert list(await scores.by_run(ours, run)) == expected
+        assert list(await scores.by_run(project(), run)) == []
+    assert list(await scores.by_session(ours, "none")) == []
+    assert list(await scores.by_run(ours, uuid.uuid4())) == []
 
 
 # --- deleted sessions ------------------------------------------------------------------------
@@ -227,7 +227,7 @@ async def test_deleting_session_deletes_only_its_scores(plane, scores, ours):
     left = newest_first(one for one in sent if one.session_id != "s")
     assert await all_of(scores, ours) == left
     await fill(plane, ours, trace(session_id="s"))  # the same id again is another session
-    assert list(await scores.of_session(ours, "s")) == []
+    assert list(await scores.by_session(ours, "s")) == []
     assert await all_of(scores, theirs) == [other]
 
 

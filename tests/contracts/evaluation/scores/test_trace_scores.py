@@ -402,9 +402,9 @@ async def test_scores_of_run_are_newest_first(scores, ours):
     for run in RUNS:
         expected = newest_first(one for one in sent if one.run_id == run)
         assert len(expected) > 1
-        assert list(await scores.of_run(ours, run)) == expected
-        assert list(await scores.of_run(project(), run)) == []
-    assert list(await scores.of_run(ours, uuid.uuid4())) == []
+        assert list(await scores.by_run(ours, run)) == expected
+        assert list(await scores.by_run(project(), run)) == []
+    assert list(await scores.by_run(ours, uuid.uuid4())) == []
 
 
 # --- spans -----------------------------------------------------------------------------------
@@ -473,7 +473,7 @@ async def test_scores_that_are_too_large_together_are_refused(scores, ours, span
         for read in (
             lambda of=bounded: of.latest(ours, one),
             lambda of=bounded: of.latest(ours, one, spans[0]),
-            lambda of=bounded: of.of_run(ours, run),
+            lambda of=bounded: of.by_run(ours, run),
         ):
             if is_refused:
                 with pytest.raises(TooLargeToRead, match="ask for pages"):
@@ -481,7 +481,7 @@ async def test_scores_that_are_too_large_together_are_refused(scores, ours, span
             else:
                 assert len(await read()) == 4
         assert list(await bounded.latest(ours, trace_ids_of(ours)[1])) == []
-        assert list(await bounded.of_run(ours, RUNS[1])) == []
+        assert list(await bounded.by_run(ours, RUNS[1])) == []
 
 
 async def test_score_may_come_before_its_span(plane, scores, ours):

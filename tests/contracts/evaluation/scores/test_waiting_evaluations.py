@@ -39,9 +39,9 @@ def of_response(response: str, **said: object) -> ReceivedEvaluation:
     return replace(of_trace(uuid.uuid4(), response_id=response, **said), trace=None)
 
 
-async def due(waiting: WaitingEvaluations, of: ProjectId) -> list[ReceivedEvaluation]:
+async def due(waiting: WaitingEvaluations, project_id: ProjectId) -> list[ReceivedEvaluation]:
     """Those of one project: other tests have theirs in the same database."""
-    return [one.received for one in await waiting.list_due() if one.project == of]
+    return [one.received for one in await waiting.list_due() if one.project == project_id]
 
 
 async def test_evaluation_is_due_once_its_trace_is_stored(plane, waiting):
@@ -60,10 +60,10 @@ async def test_those_of_some_projects_can_be_left_out(plane, waiting):
     ours, theirs, one, response = project(), project(), trace(), f"resp-{uuid.uuid4()}"
     called = TraceId(uuid.uuid4())
     attributes = {"gen_ai.operation.name": "chat", "gen_ai.response.id": response}
-    for of in (ours, theirs):
-        await plane.traces.put(of, one)
-        await plane.otlp.put(of, called, fragments(called, sent_span(attributes)))
-        await waiting.add(of, [of_trace(one.id), of_response(response)], NOW)
+    for project_id in (ours, theirs):
+        await plane.traces.put(project_id, one)
+        await plane.otlp.put(project_id, called, fragments(called, sent_span(attributes)))
+        await waiting.add(project_id, [of_trace(one.id), of_response(response)], NOW)
     found = [each.project for each in await waiting.list_due([theirs, project()])]
     assert (found.count(ours), found.count(theirs)) == (2, 0)
 
@@ -136,8 +136,8 @@ async def test_due_ones_do_not_expire(plane, waiting):
     ours, theirs, id_ = project(), project(), TraceId(uuid.uuid4())
     sent = [of_trace(id_), of_response(f"resp-{uuid.uuid4()}")]
     call = {"gen_ai.operation.name": "chat", "gen_ai.response.id": sent[1].evaluation.response_id}
-    for of in (ours, theirs):
-        await waiting.add(of, sent, NOW)
+    for project_id in (ours, theirs):
+        await waiting.add(project_id, sent, NOW)
     await plane.otlp.put(ours, id_, fragments(id_, sent_span(call)))
     gone: list[WaitingEvaluation] = []
     while some := await waiting.delete_expired(LATER):
@@ -161,9 +161,9 @@ async def test_those_of_a_response_are_deleted_with_the_trace_that_has_it(plane,
     gone, response = TraceId(uuid.uuid4()), f"resp-{uuid.uuid4()}"
     call = {"gen_ai.operation.name": "chat"}
     of_gone = fragments(gone, sent_span(call | {"gen_ai.response.id": response}))
-    for of in (ours, theirs):
-        await plane.otlp.put(of, gone, of_gone)
-        await waiting.add(of, [of_response(response), of_response(kept)], NOW)
+    for project_id in (ours, theirs):
+        await plane.otlp.put(project_id, gone, of_gone)
+        await waiting.add(project_id, [of_response(response), of_response(kept)], NOW)
     await plane.traces.delete(ours, [gone])
     await plane.otlp.put(ours, gone, of_gone)
     assert await due(waiting, ours) == []

@@ -71,8 +71,8 @@ async def test_planning_writes_row_per_pair_and_starts_run(evaluating):
 async def test_session_run_has_session_rows(evaluating):
     run = a_run(project(), 2, **SESSIONS)
     await evaluating.start_run(run, work_of(run))
-    assert await evaluating.trace_scores.of_run(run.project_id, run.id) == []
-    scores = await evaluating.session_scores.of_run(run.project_id, run.id)
+    assert await evaluating.trace_scores.by_run(run.project_id, run.id) == []
+    scores = await evaluating.session_scores.by_run(run.project_id, run.id)
     assert {one.session_id for one in scores} == {"s0", "s1"}
 
 
@@ -761,11 +761,11 @@ async def test_signal_is_added_once_while_run_and_trace_exist(evaluating):
     await add(claim, first, NOON)
     await add(claim, measured(run, known, value=0.9), NOON)
     await add(claim, measured(run, gone), NOON)
-    assert await evaluating.trace_scores.of_run(ours, run.id) == [first]
+    assert await evaluating.trace_scores.by_run(ours, run.id) == [first]
     assert (await evaluating.progress(run)).tally == Tally(pending=1)
     await evaluating.finish(claim)
     await add(claim, measured(run, known, "coherence"), NOON)
-    assert await evaluating.trace_scores.of_run(ours, run.id) == [first]
+    assert await evaluating.trace_scores.by_run(ours, run.id) == [first]
 
 
 async def test_recording_signal_renews_lease(evaluating):

@@ -62,14 +62,16 @@ def llm(hex_id: str = CHILD, attributes: Any = None, **said: Any) -> SentSpan:
 
 
 async def put(
-    plane: DataPlane, of: ProjectId, trace: TraceId, *sent: Sent, size: int = 1_000
+    plane: DataPlane, project_id: ProjectId, trace: TraceId, *sent: Sent, size: int = 1_000
 ) -> None:
-    await plane.otlp.put(of, trace, fragments(trace, *sent, size=size))
+    await plane.otlp.put(project_id, trace, fragments(trace, *sent, size=size))
 
 
-async def put_each(plane: DataPlane, of: ProjectId, trace: TraceId, sent: Sequence[Sent]) -> None:
+async def put_each(
+    plane: DataPlane, project_id: ProjectId, trace: TraceId, sent: Sequence[Sent]
+) -> None:
     for one in sent:
-        await put(plane, of, trace, one)
+        await put(plane, project_id, trace, one)
 
 
 async def settle(plane: DataPlane) -> None:
@@ -147,10 +149,10 @@ async def test_request_larger_than_a_chunk_is_one_trace(plane, is_known):
     ours, other, id_ = project(), project(), trace_id()
     late, whole = llm(attributes={"session.id": "s"}, start_ns=START_NS), {"input.value": "all"}
     sent = [llm(), root(end_ns=0), late, llm(THIRD, parent_span_id=CHILD), root(whole)]
-    for of, size in ((ours, BATCH_BYTES // 2 + 1), (other, 1_000)):
+    for project_id, size in ((ours, BATCH_BYTES // 2 + 1), (other, 1_000)):
         if is_known:
-            await put(plane, of, id_, root({"input.value": "some"}, end_ns=0))
-        await put(plane, of, id_, *sent, size=size)
+            await put(plane, project_id, id_, root({"input.value": "some"}, end_ns=0))
+        await put(plane, project_id, id_, *sent, size=size)
     found = await plane.traces.get(ours, id_)
     assert found == await plane.traces.get(other, id_)
     assert (found.input, len(found.spans)) == (b'"all"', 3)
@@ -241,11 +243,11 @@ async def test_record_without_its_span_is_deleted(plane):
 
 
 async def orphans(
-    plane: DataPlane, of: ProjectId, before: datetime
+    plane: DataPlane, project_id: ProjectId, before: datetime
 ) -> list[tuple[TraceId, str | None]]:
     found = []
     while gone := await plane.otlp.delete_orphaned_records(before):
-        found += [(one.trace, one.record.span_id) for one in gone if one.project == of]
+        found += [(one.trace, one.record.span_id) for one in gone if one.project == project_id]
     return found
 
 
@@ -321,9 +323,9 @@ async def test_settling_leaves_records_with_their_span(plane):
     assert (found.spans[0].kind, found.spans[0].input) == (SpanKind.AGENT, b'{"a":1}')
 
 
-async def answers(plane: DataPlane, of: ProjectId, trace: TraceId) -> dict[str, str]:
+async def answers(plane: DataPlane, project_id: ProjectId, trace: TraceId) -> dict[str, str]:
     found = {}
-    for one in (await plane.traces.get(of, trace)).spans:
+    for one in (await plane.traces.get(project_id, trace)).spans:
         if one.output is not None:
             hex_id = json.loads(one.metadata)["otel"]["span_id"]
             value = json.loads(one.output)

@@ -68,14 +68,14 @@ class Stored:
     plane: DataPlane
     later: OtlpTraces
 
-    async def put(self, of: ProjectId, trace: TraceId, *sent: Sent) -> None:
-        await self.plane.otlp.put(of, trace, fragments(trace, *sent))
+    async def put(self, project_id: ProjectId, trace: TraceId, *sent: Sent) -> None:
+        await self.plane.otlp.put(project_id, trace, fragments(trace, *sent))
 
-    async def remap(self, of: ProjectId, *, is_dry_run: bool = False) -> RemapReport:
-        return await RemapTraces(self.later)(of, is_dry_run=is_dry_run)
+    async def remap(self, project_id: ProjectId, *, is_dry_run: bool = False) -> RemapReport:
+        return await RemapTraces(self.later)(project_id, is_dry_run=is_dry_run)
 
-    async def get(self, of: ProjectId, trace: TraceId) -> Trace:
-        return await self.plane.traces.get(of, trace)
+    async def get(self, project_id: ProjectId, trace: TraceId) -> Trace:
+        return await self.plane.traces.get(project_id, trace)
 
 
 @pytest.fixture
@@ -168,8 +168,8 @@ async def test_few_changed_fields_are_shown(stored):
 
 async def test_only_the_given_project_changes(stored):
     ours, other, id_ = project(), project(), trace_id()
-    for of in (ours, other):
-        await stored.put(of, id_, root({"x.conversation": "c"}))
+    for project_id in (ours, other):
+        await stored.put(project_id, id_, root({"x.conversation": "c"}))
     await stored.remap(ours)
     assert (await stored.get(ours, id_)).session_id == "c"
     assert (await stored.get(other, id_)).session_id is None

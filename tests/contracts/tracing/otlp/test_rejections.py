@@ -29,10 +29,10 @@ def rejections(plane: DataPlane) -> Rejections:
     return plane.tracing.rejections
 
 
-def rejected(of: ProjectId, at: datetime = NOON, **said: object) -> RecordedRejection:
+def rejected(project_id: ProjectId, at: datetime = NOON, **said: object) -> RecordedRejection:
     given = {"reason": RejectionReason.TOO_DEEP, "message": "values are nested too deeply"}
     return RecordedRejection(
-        project_id=of,
+        project_id=project_id,
         id=RejectionId(uuid.uuid4()),
         rejected_at=at,
         signal=Signal.TRACES,
@@ -41,9 +41,9 @@ def rejected(of: ProjectId, at: datetime = NOON, **said: object) -> RecordedReje
 
 
 async def page(
-    rejections: Rejections, of: ProjectId, reason: RejectionReason | None = None
+    rejections: Rejections, project_id: ProjectId, reason: RejectionReason | None = None
 ) -> list[RecordedRejection]:
-    return list((await rejections.page(of, reason, ALL)).items)
+    return list((await rejections.page(project_id, reason, ALL)).items)
 
 
 async def test_everything_is_read_back(rejections):
@@ -138,23 +138,27 @@ async def test_log_stores_rejections_a_moment_later(plane, rejections):
 
 async def test_rejections_of_a_trace_are_deleted_with_it(plane, rejections):
     ours, theirs, one = project(), project(), trace()
-    for of in (ours, theirs):
-        await plane.traces.put(of, one)
-        await rejections.add([rejected(of, trace_id=one.id.hex), rejected(of, trace_id="ff")])
+    for project_id in (ours, theirs):
+        await plane.traces.put(project_id, one)
+        await rejections.add(
+            [rejected(project_id, trace_id=one.id.hex), rejected(project_id, trace_id="ff")]
+        )
     assert await plane.traces.delete(ours, [one.id]) == 1
     assert [kept.rejection.trace_id for kept in await page(rejections, ours)] == ["ff"]
     assert len(await page(rejections, theirs)) == 2
 
 
 async def test_rejections_older_than_the_retention_are_deleted(world: World):
-    rejections = DataPlane.of(world.ports).tracing.rejections
+    rejections = DataPlane.from_ports(world.ports).tracing.rejections
     ours, endless = (
         await project_keeping_days(world, KEPT_DAYS),
         await project_keeping_days(world, None),
     )
     until = NOON + timedelta(days=KEPT_DAYS)
-    for of in (ours, endless):
-        await rejections.add([rejected(of, NOON), rejected(of, NOON - timedelta(microseconds=1))])
+    for project_id in (ours, endless):
+        await rejections.add(
+            [rejected(project_id, NOON), rejected(project_id, NOON - timedelta(microseconds=1))]
+        )
     gone = 0
     while deleted := await rejections.delete_expired(until):
         gone += deleted

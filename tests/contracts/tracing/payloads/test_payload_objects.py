@@ -72,12 +72,14 @@ class Stored:
     bucket: S3PayloadStore
     url: str
 
-    async def keys(self, of: ProjectId) -> set[str]:
-        return {key for key in await self.bucket.list_keys("", LATER) if key.startswith(str(of))}
+    async def keys(self, project_id: ProjectId) -> set[str]:
+        return {
+            key for key in await self.bucket.list_keys("", LATER) if key.startswith(str(project_id))
+        }
 
-    async def named(self, of: ProjectId) -> set[str]:
+    async def named(self, project_id: ProjectId) -> set[str]:
         """The keys that rows name; every block of them is empty."""
-        rows = await self.owner.fetch(BLOCKS, of)
+        rows = await self.owner.fetch(BLOCKS, project_id)
         assert {row["block"] for row in rows if row["object_id"]} <= {b""}
         return {
             f"{row['project_id']}/{row['trace_id']}/{row['object_id']}"
@@ -85,12 +87,12 @@ class Stored:
             if row["object_id"]
         }
 
-    async def moved(self, of: ProjectId, sent: Trace) -> Trace:
+    async def moved(self, project_id: ProjectId, sent: Trace) -> Trace:
         """The stored trace, once its blocks lie in the bucket."""
-        await self.plane.traces.put(of, sent)
-        before = await self.plane.traces.get(of, sent.id)
+        await self.plane.traces.put(project_id, sent)
+        before = await self.plane.traces.get(project_id, sent.id)
         await join_payloads(self.plane)
-        assert await self.named(of) == await self.keys(of) != set()
+        assert await self.named(project_id) == await self.keys(project_id) != set()
         return before
 
     async def remove_objects(self, before: datetime = LATER) -> int:
@@ -217,8 +219,8 @@ async def test_objects_of_removed_projects_are_removed_and_others_do_not_wait(
     ours, theirs, now = project(), project(), datetime.now(UTC)
     await stored.moved(ours, a_trace())
     await stored.plane.traces.put(theirs, a_trace())
-    for of in (ours, theirs):
-        await stored.owner.execute(REMOVE, of, now)
+    for project_id in (ours, theirs):
+        await stored.owner.execute(REMOVE, project_id, now)
     async with plane_with_store(stored.url, away(s3_url)) as (_, pool):
         with pytest.raises(PurgePostponed):
             await PurgeRemovedProjects(PostgresRemovedProjects(pool), lambda: now)()
@@ -270,23 +272,23 @@ async def test_wrong_clock_removes_no_object_before_it_is_named(stored: Stored):
 
 
 async def while_blocks_are_written(
-    stored: Stored, of: ProjectId, sent: Trace, upkeep: Coroutine[Any, Any, None]
+    stored: Stored, project_id: ProjectId, sent: Trace, upkeep: Coroutine[Any, Any, None]
 ) -> None:
     """Begins `upkeep` while a writer has changed the later block; that changes the first next."""
     async with stored.owner.acquire() as writer:
         pid = await writer.fetchval("SELECT pg_backend_pid()")
         async with writer.transaction():
-            await writer.execute(LOCK_TRACE, of, sent.id)
-            await writer.execute(f"{CHANGE_BLOCKS} AND start > 0", of, sent.id)
+            await writer.execute(LOCK_TRACE, project_id, sent.id)
+            await writer.execute(f"{CHANGE_BLOCKS} AND start > 0", project_id, sent.id)
             waiting = asyncio.create_task(upkeep)
             await until(lambda: stored.owner.fetchval(IS_WAITED_FOR, pid))
-            await writer.execute(f"{CHANGE_BLOCKS} AND start = 0", of, sent.id)
+            await writer.execute(f"{CHANGE_BLOCKS} AND start = 0", project_id, sent.id)
     await waiting
 
 
-async def put_in_two_blocks(stored: Stored, of: ProjectId) -> Trace:
-    await stored.plane.traces.put(of, sent := a_trace())
-    await stored.plane.traces.add_spans(of, sent.id, [span(input=b'"late"')])
+async def put_in_two_blocks(stored: Stored, project_id: ProjectId) -> Trace:
+    await stored.plane.traces.put(project_id, sent := a_trace())
+    await stored.plane.traces.add_spans(project_id, sent.id, [span(input=b'"late"')])
     return sent
 
 
@@ -382,7 +384,7 @@ CREATE FUNCTION crash() RETURNS trigger LANGUAGE plpgsql AS $$
     """,
     """
 CREATE TRIGGER crash {when} ON trace_payloads FOR EACH ROW
-    WHEN ({row}.project_id = '{of}') EXECUTE FUNCTION crash()
+    WHEN ({row}.project_id = '{project_id}') EXECUTE FUNCTION crash()
     """,
 )
 
@@ -412,7 +414,7 @@ async def test_worker_that_is_killed_while_it_joins_loses_and_doubles_nothing(
         if citus.IS_USED:
             await connection.execute("SET LOCAL citus.enable_unsafe_triggers = on")
         for sql in CRASH:
-            await connection.execute(sql.format(when=when, row=row, of=ours))
+            await connection.execute(sql.format(when=when, row=row, project_id=ours))
     try:
         with pytest.raises(Exception, match=r"terminat|closed|reached"):
             await join_once(stored)

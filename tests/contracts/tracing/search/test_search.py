@@ -30,7 +30,7 @@ async def index_as(plane: DataPlane, indexed: str) -> None:
 
 async def search(
     plane: DataPlane,
-    of: ProjectId,
+    project_id: ProjectId,
     text: str,
     limit: int = 50,
     after: object = None,
@@ -38,16 +38,18 @@ async def search(
 ) -> SearchPage:
     window = PageRequest(limit=limit, after=after)
     matching = TraceFilter(**given)
-    return await plane.tracing.trace_search.find(of, SearchQuery.parse(text), matching, window)
+    return await plane.tracing.trace_search.find(
+        project_id, SearchQuery.parse(text), matching, window
+    )
 
 
-async def found(plane: DataPlane, of: ProjectId, text: str, **given: object) -> list[str]:
-    page = await search(plane, of, text, **given)
+async def found(plane: DataPlane, project_id: ProjectId, text: str, **given: object) -> list[str]:
+    page = await search(plane, project_id, text, **given)
     assert page.is_complete
     return [hit.trace.name for hit in page.hits]
 
 
-def said(name: str, text: str, n: int = 0, **fields: object) -> Trace:
+def given_fields(name: str, text: str, n: int = 0, **fields: object) -> Trace:
     return trace(name=name, started_at=at(n), input=f'{{"text": "{text}"}}'.encode(), **fields)
 
 
@@ -99,7 +101,7 @@ async def test_words_are_found_wherever_they_are(plane, indexed):
 )
 async def test_every_script_is_found(plane, indexed, text, queries, others):
     ours = project()
-    await fill(plane, ours, said("it", text))
+    await fill(plane, ours, given_fields("it", text))
     await index_as(plane, indexed)
     for query in queries:
         assert await found(plane, ours, query) == ["it"], query
@@ -111,7 +113,7 @@ async def test_every_script_is_found(plane, indexed, text, queries, others):
 async def test_all_terms_have_to_occur_somewhere_in_the_trace(plane, indexed):
     ours = project()
     one = trace(span(input=b'"alpha"'), span(output=b'"beta gamma"'), name="both")
-    await fill(plane, ours, one, said("first", "alpha"), said("second", "beta"))
+    await fill(plane, ours, one, given_fields("first", "alpha"), given_fields("second", "beta"))
     await index_as(plane, indexed)
     [hit] = (await search(plane, ours, "beta ALPHA gam*")).hits
     assert hit.trace.id == one.id
@@ -122,7 +124,7 @@ async def test_all_terms_have_to_occur_somewhere_in_the_trace(plane, indexed):
 @INDEXED
 async def test_pages_follow_each_other_newest_first(plane, indexed):
     ours = project()
-    await fill(plane, ours, *(said(f"n{n}", f"word w{n % 3}", n // 2) for n in range(11)))
+    await fill(plane, ours, *(given_fields(f"n{n}", f"word w{n % 3}", n // 2) for n in range(11)))
     await index_as(plane, indexed)
     whole = (await search(plane, ours, "word")).hits
     expected = sorted(whole, key=lambda hit: (hit.trace.started_at, hit.trace.id), reverse=True)
@@ -143,7 +145,9 @@ async def test_pages_follow_each_other_newest_first(plane, indexed):
 async def test_traces_with_too_many_terms_are_found_among_others(plane, indexed, limits):
     ours, texts = project(), " ".join(f"{n:x}" for n in range(TERMS_MAX + 1))
     sent = [
-        said(f"n{n}", f"word {texts if n % 4 == 1 else n}", n // 3, user_id="u" if n < 6 else "v")
+        given_fields(
+            f"n{n}", f"word {texts if n % 4 == 1 else n}", n // 3, user_id="u" if n < 6 else "v"
+        )
         for n in range(11)
     ]
     await fill(plane, ours, *sent)
@@ -169,7 +173,9 @@ async def test_traces_with_too_many_terms_are_found_among_others(plane, indexed,
 async def test_trace_that_is_too_large_is_reported_and_hides_no_other(plane, indexed, filtered):
     """Reading it would take longer than the request may: then all others weren't found either."""
     ours, long = project(), "word " * 1_000
-    sent = [said(f"n{n}", long if n == 2 else f"word {n}", n, user_id="u") for n in range(5)]
+    sent = [
+        given_fields(f"n{n}", long if n == 2 else f"word {n}", n, user_id="u") for n in range(5)
+    ]
     await fill(plane, ours, *sent)
     await index_as(plane, indexed)
     names = ["n4", "n3", "n2", "n1", "n0"]
@@ -197,8 +203,14 @@ async def test_trace_that_is_too_large_is_reported_and_hides_no_other(plane, ind
 @INDEXED
 async def test_other_filters_narrow_what_is_found(plane, indexed):
     ours = project()
-    one = said("one", "word", 1, user_id="u", tags=("a",))
-    await fill(plane, ours, one, said("two", "word", 2, user_id="v"), said("three", "other", 3))
+    one = given_fields("one", "word", 1, user_id="u", tags=("a",))
+    await fill(
+        plane,
+        ours,
+        one,
+        given_fields("two", "word", 2, user_id="v"),
+        given_fields("three", "other", 3),
+    )
     await index_as(plane, indexed)
     assert await found(plane, ours, "word", user_id="u") == ["one"]
     assert await found(plane, ours, "word", tags=("a", "b")) == ["one"]
@@ -212,7 +224,7 @@ async def test_other_filters_narrow_what_is_found(plane, indexed):
 async def test_changed_trace_is_found_by_its_present_text(plane, segment_traces):
     ours = project()
     step = span(input=b'"older"')
-    one = said("one", "before", spans=(step,))
+    one = given_fields("one", "before", spans=(step,))
     await fill(plane, ours, one)
     await index_traces(plane, segment_traces)
     await plane.traces.change(ours, one.id, TraceChange(name="renamed", input=b'"after"'))
@@ -234,7 +246,7 @@ async def test_changed_trace_is_found_by_its_present_text(plane, segment_traces)
 
 async def test_other_project_finds_nothing(plane):
     ours, theirs = project(), project()
-    await fill(plane, ours, said("one", "word"))
+    await fill(plane, ours, given_fields("one", "word"))
     assert await found(plane, theirs, "word") == []
     await index_traces(plane, 1)
     assert await found(plane, theirs, "word") == []
@@ -243,7 +255,7 @@ async def test_other_project_finds_nothing(plane):
 
 async def test_nothing_is_left_to_index_and_to_clean(plane):
     ours = project()
-    one = said("one", "word")
+    one = given_fields("one", "word")
     await fill(plane, ours, one)
     await index_traces(plane, 1)
     await plane.traces.change(ours, one.id, TraceChange(name="renamed"))

@@ -73,12 +73,14 @@ span_limits: Final = st.builds(
 some_traces: Final = st.sampled_from(TRACES)
 
 
-async def search(plane: DataPlane, of: ProjectId, text: str, **conditions: Any) -> list[SearchHit]:
+async def search(
+    plane: DataPlane, project_id: ProjectId, text: str, **conditions: Any
+) -> list[SearchHit]:
     """All hits, two at a time."""
     hits, window = list[SearchHit](), PageRequest(limit=2)
     query, matching = SearchQuery.parse(text), TraceFilter(**conditions)
     while True:
-        page = await plane.tracing.trace_search.find(of, query, matching, window)
+        page = await plane.tracing.trace_search.find(project_id, query, matching, window)
         assert page.is_complete
         hits += page.hits
         if page.end is None:
@@ -87,7 +89,7 @@ async def search(plane: DataPlane, of: ProjectId, text: str, **conditions: Any) 
 
 
 async def search_spans(
-    plane: DataPlane, of: ProjectId, text: str, matching: SpanFilter, most: SpanSearchLimits
+    plane: DataPlane, project_id: ProjectId, text: str, matching: SpanFilter, most: SpanSearchLimits
 ) -> list[SpanHit]:
     """All hits, three at most at a time; pages may end early in PostgreSQL."""
     search = plane.tracing.span_search
@@ -95,7 +97,7 @@ async def search_spans(
         search = replace(search, limits=most)
     hits, query, window = list[SpanHit](), SearchQuery.parse(text), PageRequest(limit=3)
     while True:
-        page = await search.find(of, query, matching, window)
+        page = await search.find(project_id, query, matching, window)
         hits += page.hits
         if page.end is None:
             return hits

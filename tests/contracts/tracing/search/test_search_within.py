@@ -26,12 +26,12 @@ pytestmark = pytest.mark.service
 
 
 async def found(
-    search: TraceSearch, of: ProjectId, trace_id: TraceId, text: str, limit: int = 2
+    search: TraceSearch, project_id: ProjectId, trace_id: TraceId, text: str, limit: int = 2
 ) -> list[FoundWithin]:
     """Everything that a query finds, `limit` at a time; pages may end early."""
     every, window = list[FoundWithin](), PageRequest(limit=limit)
     while True:
-        page = await search.find_within(of, trace_id, SearchQuery.parse(text), window)
+        page = await search.find_within(project_id, trace_id, SearchQuery.parse(text), window)
         every += page.found
         assert len(page.found) <= limit
         if page.end is None:
@@ -120,9 +120,9 @@ async def test_unknown_traces_and_those_of_others_are_not_found(plane: DataPlane
     ours, theirs = project(), project()
     sent = trace(name="support")
     await fill(plane, ours, sent)
-    for of, id_ in ((theirs, sent.id), (ours, TraceId(uuid.uuid4()))):
+    for project_id, id_ in ((theirs, sent.id), (ours, TraceId(uuid.uuid4()))):
         with pytest.raises(NotFound):
-            await found(plane.tracing.trace_search, of, id_, "support")
+            await found(plane.tracing.trace_search, project_id, id_, "support")
 
 
 def random_trace(random_: random.Random, spans: int) -> Trace:

@@ -91,10 +91,12 @@ def varied() -> list[Trace]:
 
 
 async def figures(
-    plane: DataPlane, of: ProjectId, period: Period = ALL_TIME, **asked: Any
+    plane: DataPlane, project_id: ProjectId, period: Period = ALL_TIME, **asked: Any
 ) -> SpanAnalytics:
     fields = {"matching": SpanFilter(), "group_by": SpanGroupKey.NAME} | asked
-    return await plane.tracing.spans.analytics(of, SpanAnalyticsQuery(period=period, **fields))
+    return await plane.tracing.spans.analytics(
+        project_id, SpanAnalyticsQuery(period=period, **fields)
+    )
 
 
 def in_domain(sent: list[Trace], period: Period, **asked: Any) -> SpanAnalytics:

@@ -53,17 +53,17 @@ async def index_as(plane: DataPlane, indexed: str) -> None:
 
 
 async def search(
-    plane: DataPlane, of: ProjectId, text: str, window: PageRequest = ALL, **given: Any
+    plane: DataPlane, project_id: ProjectId, text: str, window: PageRequest = ALL, **given: Any
 ) -> SearchPage[SpanHit]:
     query, matching = SearchQuery.parse(text), SpanFilter(**given)
-    return await plane.tracing.span_search.find(of, query, matching, window)
+    return await plane.tracing.span_search.find(project_id, query, matching, window)
 
 
-async def found(plane: DataPlane, of: ProjectId, text: str, **given: Any) -> list[str]:
+async def found(plane: DataPlane, project_id: ProjectId, text: str, **given: Any) -> list[str]:
     """The names of all hits, two at a time."""
     names, window = list[str](), PageRequest(limit=2)
     while True:
-        page = await search(plane, of, text, window, **given)
+        page = await search(plane, project_id, text, window, **given)
         assert page.is_complete
         names += [hit.span.name for hit in page.hits]
         if page.end is None:

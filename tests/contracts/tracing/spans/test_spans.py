@@ -58,7 +58,7 @@ def in_domain(
     **conditions: Any,
 ) -> list[SpanSummary]:  # fmt: skip
     matching = SpanFilter(**conditions)
-    found = [SpanSummary.of(*one) for one in settled(sent) if matching.matches(*one)]
+    found = [SpanSummary.from_span(*one) for one in settled(sent) if matching.matches(*one)]
     return list(paginate(found, sort.position, order, ALL).items)
 
 

@@ -38,9 +38,9 @@ def of_run(value: str | None = "0.2", **said: Any) -> TraceScore:
 
 
 def figures(
-    *pairs: tuple[float, float], passed: int = 8, of: int = 10, threshold: float = 0.5
+    *pairs: tuple[float, float], passed: int = 8, index: int = 10, threshold: float = 0.5
 ) -> Any:
-    rated = JudgeVolume(judge_kind="model", judged=of, passed=passed)
+    rated = JudgeVolume(judge_kind="model", judged=index, passed=passed)
     scores = JudgeScores(fingerprint="f", pairs=[ScorePair(*pair) for pair in pairs], rated=rated)
     return calibrate(scores, threshold)
 
@@ -105,7 +105,7 @@ def test_non_numeric_scores_are_neither_judge_score_nor_label():
 def test_corrected_pass_rate_matches_published_example():
     """Pass rate 0.80, specificity 0.85, sensitivity 0.90: 0.8667 (arXiv 2511.21140)."""
     pairs = [(1, 1)] * 90 + [(0, 1)] * 10 + [(0, 0)] * 85 + [(1, 0)] * 15
-    found = figures(*pairs, passed=800, of=1_000)
+    found = figures(*pairs, passed=800, index=1_000)
     assert found.corrected_pass_rate.value == pytest.approx(0.8667, abs=5e-5)
     assert found.pass_rate.value == 0.8
     assert found.is_calibrated
@@ -164,7 +164,7 @@ def test_undefined_statistics_carry_a_reason(pairs, unknown):
 
 
 def test_judge_without_scores_has_no_pass_rate():
-    found = figures((1, 1), (0, 0), passed=0, of=0)
+    found = figures((1, 1), (0, 0), passed=0, index=0)
     assert (
         found.pass_rate
         == found.corrected_pass_rate
@@ -177,7 +177,7 @@ shares = st.sampled_from([0.0, 0.2, 0.5, 1.0]) | st.floats(0, 1)
 
 @given(st.lists(st.tuples(shares, shares), max_size=40), shares, st.integers(0, 20))
 def test_every_statistic_lies_within_its_interval(pairs, threshold, passed):
-    found = figures(*pairs, passed=passed, of=20, threshold=threshold)
+    found = figures(*pairs, passed=passed, index=20, threshold=threshold)
     estimates = [
         value
         for name in found.__slots__

@@ -163,8 +163,8 @@ def test_interval_of_corrected_pass_rate_holds_for_good_judges_and_few_labels(
     assert covered > 0.93
 
 
-def binomial(some: int, of: int, share: float) -> float:
-    return math.comb(of, some) * share**some * (1 - share) ** (of - some)
+def binomial(some: int, index: int, share: float) -> float:
+    return math.comb(index, some) * share**some * (1 - share) ** (index - some)
 
 
 def test_few_labels_of_one_kind_leave_the_corrected_pass_rate_open():

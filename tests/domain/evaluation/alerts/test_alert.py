@@ -227,7 +227,7 @@ def test_preview_says_what_an_alert_would_have_said(watched, every, shown, basel
         for n, stats in enumerate(every)
     ]
     found = preview_rule(watched, runs[::-1], shown, baseline)
-    assert [one.of for one in found] == runs[-shown:]
+    assert [one.run for one in found] == runs[-shown:]
     first = len(runs) - len(found)
     values = [
         watched.value(one.stats, [it.stats for it in runs[max(n - baseline, 0) : n][::-1]])
@@ -244,7 +244,7 @@ def test_preview_follows_the_order_in_which_runs_ended():
         for n, after, stats in ((1, timedelta(hours=9), BAD), (2, timedelta(hours=1), GOOD))
     )
     found = preview_rule(rule(), [early, late], 20, 5)
-    assert [(one.of, one.before, one.after) for one in found] == [
+    assert [(one.run, one.before, one.after) for one in found] == [
         (early, OK, OK),
         (late, OK, ALERTING),
     ]

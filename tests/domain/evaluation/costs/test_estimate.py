@@ -73,19 +73,19 @@ def test_low_is_at_most_high_and_at_least_the_sample(seen, more, most):
 
 @given(SEEN, st.integers(1, 1_000))
 def test_extrapolated_mean_lies_within_the_range(seen, more):
-    of = len(seen) + more
-    found = extrapolate(seen, exactly(of))
+    index = len(seen) + more
+    found = extrapolate(seen, exactly(index))
     hair = Decimal("1e-12") * (1 + found.high)
-    assert found.low <= of * sum(one.low for one in seen) / len(seen) + hair
-    assert found.high >= of * sum(one.high for one in seen) / len(seen) - hair
+    assert found.low <= index * sum(one.low for one in seen) / len(seen) + hair
+    assert found.high >= index * sum(one.high for one in seen) / len(seen) - hair
 
 
 @given(SEEN, st.integers(1, 1_000), st.integers(1, 5))
 def test_larger_population_never_lowers_the_estimate(seen, more, factor):
-    of = exactly(len(seen) + more)
+    index = exactly(len(seen) + more)
     dearer = [Range(one.low, one.high * factor) for one in seen]
-    assert extrapolate(dearer, of).high >= extrapolate(seen, of).high
-    assert extrapolate(dearer, of).low == extrapolate(seen, of).low
+    assert extrapolate(dearer, index).high >= extrapolate(seen, index).high
+    assert extrapolate(dearer, index).low == extrapolate(seen, index).low
 
 
 def test_range_has_two_standard_errors_on_each_side():
@@ -111,14 +111,14 @@ def test_empty_sample_gives_zero():
 # --- a whole run ---
 
 
-def estimate(*seen: JudgeWorkload, of: int | None = None, votes: int = 1) -> CostEstimate:
+def estimate(*seen: JudgeWorkload, index: int | None = None, votes: int = 1) -> CostEstimate:
     return CostEstimate.from_sample(
-        "openai/tiny", votes, 9, seen, exactly(len(seen) if of is None else of)
+        "openai/tiny", votes, 9, seen, exactly(len(seen) if index is None else index)
     )
 
 
 def test_estimate_is_rounded_outwards():
-    found = estimate(asked(1, 1), asked(0, 0), of=7)
+    found = estimate(asked(1, 1), asked(0, 0), index=7)
     for one in (found.questions, found.input_tokens, found.output_tokens):
         assert one.low == int(one.low)
         assert one.high == int(one.high)
@@ -130,8 +130,8 @@ def test_estimate_is_rounded_outwards():
 
 def test_cost_is_none_without_price_and_zero_without_questions():
     assert estimate(asked(1, 1, usd=None), asked(1, 1)).usd is None
-    assert estimate(of=5).usd == exactly(0)
-    assert estimate(of=5).remembered_share is None
+    assert estimate(index=5).usd == exactly(0)
+    assert estimate(index=5).remembered_share is None
     assert estimate(asked(1, 1)).remembered_share == 0
 
 

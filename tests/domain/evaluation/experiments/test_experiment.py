@@ -53,9 +53,9 @@ def test_first_trace_of_a_case_counts_in_whatever_order_they_come() -> None:
 def test_parts_of_coverage_sum_up_to_its_total() -> None:
     experiment = an_experiment(items=4, repetitions=3, metrics=("a", "b"))
     tally = Tally(evaluated=7, scored=9, failed=2, skipped=1, pending=2)
-    coverage = Coverage.of(experiment, tally)
+    coverage = Coverage.from_tally(experiment, tally)
     assert (coverage.total, coverage.missing) == (24, 10)
-    assert Coverage.of(experiment, None) == Coverage(total=24, missing=24)
+    assert Coverage.from_tally(experiment, None) == Coverage(total=24, missing=24)
 
 
 def test_status_is_that_of_the_run() -> None:

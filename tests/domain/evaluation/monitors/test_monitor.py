@@ -9,7 +9,7 @@ from domain.evaluation.monitors.monitor import Monitor, MonitorChange, MonitorSt
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
 from domain.ids import MonitorId, ProjectId, RunId
-from domain.tracing.change import UNCHANGED, said
+from domain.tracing.change import UNCHANGED, given_fields
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RUN = RunId(UUID(int=7))
@@ -85,7 +85,7 @@ def test_change_affects_only_given_fields():
     assert (found.model, found.name, found.metrics) == (None, "weekly", known.metrics)
     assert (found.next_run_at, found.updated_at) == (NOON, hours(1))
     assert found.signal_weights == {"confidence": 2.0}
-    assert said(MonitorChange(model=None)) == {"model": None}
+    assert given_fields(MonitorChange(model=None)) == {"model": None}
     assert MonitorChange().metrics is UNCHANGED
 
 

@@ -48,9 +48,9 @@ async def plane(serving_pool: Pool) -> AsyncIterator[DataPlane]:
         yield plane
 
 
-async def stored(pool: Pool, of: ProjectId, one: TraceId) -> list[bytes]:
+async def stored(pool: Pool, project_id: ProjectId, one: TraceId) -> list[bytes]:
     """The text of each block."""
-    rows = await pool.fetch(BLOCKS, of, one)
+    rows = await pool.fetch(BLOCKS, project_id, one)
     return [decompressed(one, Block(*row)) for row in rows]
 
 

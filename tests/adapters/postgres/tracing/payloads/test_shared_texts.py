@@ -167,7 +167,7 @@ def test_only_the_longest_texts_of_a_block_are_taken():
 
 
 def test_id_is_that_of_the_text_and_the_project():
-    ids = [{*find_long_texts(of, json_of(PROMPT))} for of in (PROJECT, project())]
+    ids = [{*find_long_texts(project_id, json_of(PROMPT))} for project_id in (PROJECT, project())]
     assert ids[0] == {*find_long_texts(PROJECT, conversation(5))}
     assert ids[0].isdisjoint(ids[1])
 
@@ -212,22 +212,22 @@ async def plane(serving_pool: Pool) -> AsyncIterator[DataPlane]:
         yield plane
 
 
-async def put(plane: DataPlane, of: ProjectId, *sent: Trace) -> Sequence[Trace]:
+async def put(plane: DataPlane, project_id: ProjectId, *sent: Trace) -> Sequence[Trace]:
     """Stores the traces, each joined before the next; what is then read of each."""
     for one in sent:
-        await plane.traces.put(of, one)
+        await plane.traces.put(project_id, one)
         await join_payloads(plane)
-    return [await plane.traces.get(of, one.id) for one in sent]
+    return [await plane.traces.get(project_id, one.id) for one in sent]
 
 
-async def counts(pool: Pool, of: ProjectId) -> tuple[int, int]:
+async def counts(pool: Pool, project_id: ProjectId) -> tuple[int, int]:
     """How many texts are noted for traces, and how many are shared."""
-    row = await pool.fetchrow(COUNTS, of)
+    row = await pool.fetchrow(COUNTS, project_id)
     return row["long"], row["shared"]
 
 
-async def size_of(pool: Pool, of: ProjectId, one: Trace) -> int:
-    return sum(row["size"] for row in await pool.fetch(BLOCKS, of, one.id))
+async def size_of(pool: Pool, project_id: ProjectId, one: Trace) -> int:
+    return sum(row["size"] for row in await pool.fetch(BLOCKS, project_id, one.id))
 
 
 @pytest.mark.service
@@ -496,13 +496,13 @@ async def test_erasure_ends_once_texts_of_the_person_alone_are_gone(
 # --- two things at once ---
 
 
-async def shared_text(plane: DataPlane, pool: Pool, of: ProjectId) -> uuid.UUID:
+async def shared_text(plane: DataPlane, pool: Pool, project_id: ProjectId) -> uuid.UUID:
     """A shared text that no trace has any more, and that isn't removed yet."""
     sent = [asking(n) for n in range(2)]
-    await put(plane, of, *sent)
-    await plane.traces.delete(of, [one.id for one in sent])
-    assert await counts(pool, of) == (0, 1)
-    [(id_, _)] = find_long_texts(of, conversation(1)).items()
+    await put(plane, project_id, *sent)
+    await plane.traces.delete(project_id, [one.id for one in sent])
+    assert await counts(pool, project_id) == (0, 1)
+    [(id_, _)] = find_long_texts(project_id, conversation(1)).items()
     return id_
 
 

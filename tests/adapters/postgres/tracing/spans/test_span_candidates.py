@@ -59,12 +59,12 @@ def many(seed: int) -> list[Trace]:
 
 
 async def find_all(
-    search: PostgresSpanSearch, of: ProjectId, conditions: dict[str, Any]
+    search: PostgresSpanSearch, project_id: ProjectId, conditions: dict[str, Any]
 ) -> list[object]:
     """The ids of all hits, three at a time; pages may end early."""
     found, window, query = list[object](), PageRequest(limit=3), SearchQuery.parse("word")
     while True:
-        page = await search.find(of, query, SpanFilter(**conditions), window)
+        page = await search.find(project_id, query, SpanFilter(**conditions), window)
         found += [hit.span.id for hit in page.hits]
         if page.end is None:
             return found

@@ -95,7 +95,7 @@ def in_domain(
 ) -> list[SpanSummary]:
     whole = [one.settled(prices().price) for one in sent]
     found = [
-        SpanSummary.of(one, step)
+        SpanSummary.from_span(one, step)
         for one in whole
         for step in one.spans
         if matching.matches(one, step)
