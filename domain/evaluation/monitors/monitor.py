@@ -68,8 +68,9 @@ class Monitor:
         ACTIVE ──paused──▶ PAUSED ──resumed──▶ ACTIVE
 
     `next_run_at` is None while it is PAUSED, unless it was triggered. `model` is as it was given;
-    each run resolves it. `votes` and `max_cost_usd` apply to each run. `watermark` is how far it
-    has read, None before its first run.
+    each run resolves it. `votes` and `max_cost_usd` apply to each run. `empty_slots` is the number
+    of slots in a row that had no targets: filters that match nothing give no run that says so.
+    `watermark` is how far it has read, None before its first run.
     """
 
     id: MonitorId
@@ -90,6 +91,7 @@ class Monitor:
     last_run_at: datetime | None = None
     last_run_id: RunId | None = None
     next_run_at: datetime | None
+    empty_slots: int = 0
     watermark: Watermark | None = None
     created_at: datetime
     updated_at: datetime
@@ -139,6 +141,8 @@ class Monitor:
             return self
         if "cadence" in given:
             given["next_run_at"] = parse_schedule(given["cadence"]).next_after(now)
+        if "selection" in given:
+            given["empty_slots"] = 0
         return replace(self, **given, updated_at=now)
 
     def paused(self, now: datetime) -> Self:
@@ -175,5 +179,6 @@ class Monitor:
             last_run_at=now if run else self.last_run_at,
             last_run_id=run or self.last_run_id,
             next_run_at=slot,
+            empty_slots=0 if run else self.empty_slots + 1,
             watermark=further,
         )

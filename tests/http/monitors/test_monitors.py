@@ -36,7 +36,7 @@ FIELDS = [
         "last_run_at",
         "last_run_id",
     ),
-    *("next_run_at", "created_at", "updated_at"),
+    *("next_run_at", "empty_slots", "created_at", "updated_at"),
 ]
 
 
@@ -136,6 +136,7 @@ class TestMaking:
             "last_run_at": None,
             "last_run_id": None,
             "next_run_at": "2026-03-02T06:00:00+00:00",
+            "empty_slots": 0,
             "created_at": "2026-03-01T12:00:00+00:00",
             "updated_at": "2026-03-01T12:00:00+00:00",
         }
@@ -428,6 +429,16 @@ class TestRunning:
         }
         await shop.run_jobs()
         assert (await shop.run(run))["status"] == "COMPLETED"
+
+    async def test_slots_whose_filters_match_nothing_are_counted(
+        self, shop: RunningProject
+    ) -> None:
+        made = await monitors(shop, filters={"environment": "prodcution"})
+        for slot, counted in ((6, 1), (12, 2)):
+            shop.site.now = NOON + timedelta(hours=slot)
+            assert await shop.do.run_due_monitors() >= 1
+            assert (await read(shop, made))["empty_slots"] == counted
+        assert (await shop.read(f"{MONITORS}/{made['id']}/runs"))["total"] == 0
 
     async def test_traces_that_are_scored_later_are_evaluated_once(
         self, shop: RunningProject

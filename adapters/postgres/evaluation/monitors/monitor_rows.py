@@ -84,6 +84,7 @@ MONITORS: Final = Table(
         *columns("cadence text, only_if_changed boolean, settled_only boolean"),
         Column("status", "text", read=MonitorStatus),
         *columns("last_run_at timestamptz, last_run_id uuid, next_run_at timestamptz"),
+        *columns("empty_slots int"),
         Column("looked_at", "timestamptz", "watermark", write=lambda at: at and at.written_at),
         Column("looked_at_trace", "uuid", "watermark", write=lambda at: at and at.trace),
         *columns("updated_at timestamptz"),

@@ -1221,6 +1221,7 @@ CREATE TABLE IF NOT EXISTS monitors (
     settled_only boolean NOT NULL DEFAULT true,
     status text COLLATE "C" NOT NULL CHECK (status IN ('ACTIVE', 'PAUSED')),
     last_run_at timestamptz, last_run_id uuid, next_run_at timestamptz,
+    empty_slots integer NOT NULL DEFAULT 0,
     looked_at timestamptz, looked_at_trace uuid,
     created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL,
     votes integer NOT NULL DEFAULT 1, max_cost_usd numeric,

@@ -34,6 +34,7 @@ MONITOR: Final[dict[str, Any]] = _SAID | {
     "last_run_at": None,
     "last_run_id": None,
     "next_run_at": "2026-03-02T06:00:00+00:00",
+    "empty_slots": 0,
     "created_at": "2026-03-01T10:00:00.500000+00:00",
     "updated_at": "2026-03-01T10:00:00.500000+00:00",
 }

@@ -232,7 +232,11 @@ def _filters_as_given(monitor: Monitor) -> Raw:
 
 
 class MonitorResponse(ResponseStruct[Monitor], frozen=True, kw_only=True):
-    """A monitor, with the times of its last and next run. `model` is as it was given."""
+    """A monitor, with the times of its last and next run. `model` is as it was given.
+
+    `empty_slots` is the number of slots in a row that found no targets. It is 0 again after a run,
+    and when the filters change.
+    """
 
     id: UUID
     project_id: UUID
@@ -251,6 +255,7 @@ class MonitorResponse(ResponseStruct[Monitor], frozen=True, kw_only=True):
     last_run_at: ResponseInstant | None
     last_run_id: UUID | None
     next_run_at: ResponseInstant | None
+    empty_slots: int
     created_at: ResponseInstant
     updated_at: ResponseInstant
 
@@ -278,6 +283,7 @@ class ChangedMonitorResponse(msgspec.Struct, frozen=True, kw_only=True):
     last_run_at: ResponseInstant | None = None
     last_run_id: UUID | None = None
     next_run_at: ResponseInstant | None = None
+    empty_slots: int | None = None
     created_at: ResponseInstant | None = None
     updated_at: ResponseInstant | None = None
 

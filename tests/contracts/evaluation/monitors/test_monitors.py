@@ -57,6 +57,7 @@ MONITOR_VARIANTS = [
         "next_run_at": None,
         "last_run_at": at(7),
         "last_run_id": RunId(uuid.UUID(int=3)),
+        "empty_slots": 3,
         "watermark": MARK,
     },
     {"selection": TraceSelection(tags=())},

@@ -48,6 +48,17 @@ def test_fired_sets_the_last_run_only_with_targets():
     assert again.next_run_at == hours(12)
 
 
+def test_slots_without_targets_are_counted_until_a_run_or_other_filters():
+    empty = monitor().fired(hours(0), None, None).fired(hours(6), None, None)
+    assert empty.empty_slots == 2
+    assert empty.paused(hours(7)).resumed(hours(8)).empty_slots == 2
+    assert empty.changed(MonitorChange(name="renamed"), hours(7)).empty_slots == 2
+    other = MonitorChange(selection=TraceSelection(session_id="s"))
+    assert empty.changed(other, hours(7)).empty_slots == 0
+    assert empty.fired(hours(12), RUN, None).empty_slots == 0
+    assert empty.triggered(hours(7), RUN, None).empty_slots == 0
+
+
 def test_watermark_never_moves_back():
     early, late = Watermark(hours(1), UUID(int=5)), Watermark(hours(1), UUID(int=6))
     looked = monitor().fired(hours(2), RUN, late)

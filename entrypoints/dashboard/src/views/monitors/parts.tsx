@@ -73,7 +73,8 @@ export function LastRun({ of }: { of: MonitorResponse }): JSX.Element {
   const run = useRead<EvalRunResponse>(path, {}, { enabled: of.last_run_id !== null, pollMs: isOver ? false : POLL_MS });
   const status = run.data?.status;
   useEffect(() => setOver(run.isError || (status !== undefined && status !== "RUNNING" && status !== "PENDING")), [status, run.isError]);
-  if (of.last_run_id === null) return <span class="none">{NONE} has not run yet</span>;
+  const empty = of.empty_slots > 0 && <small>{plural(of.empty_slots, "slot")} without targets</small>;
+  if (of.last_run_id === null) return <><span class="none">{NONE} has not run yet</span>{empty}</>;
   return (
     <>
       <span title={fullInstant(of.last_run_at)}>{ago(of.last_run_at)}</span>
@@ -83,6 +84,7 @@ export function LastRun({ of }: { of: MonitorResponse }): JSX.Element {
         </small>
       )}
       {run.isError && <small>deleted</small>}
+      {empty}
     </>
   );
 }
