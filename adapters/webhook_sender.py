@@ -13,11 +13,11 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from threading import Thread
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -82,19 +82,44 @@ def _addresses(host: str, port: int) -> Sequence[str]:
 class SystemResolver:
     """Resolves names as this host does, in its own threads.
 
-    The few threads of the event loop are shared, so that slow names would delay other work.
+    The few threads of the event loop are shared, so that slow names would delay other work. The
+    exit of a process waits for the threads of an executor, and not for these.
     """
 
     def __init__(self, look_up: Callable[[str, int], Sequence[str]] = _addresses) -> None:
         self._look_up = look_up
-        self._threads = ThreadPoolExecutor(RESOLVER_THREADS, "webhook-names")
+        self._free = asyncio.Semaphore(RESOLVER_THREADS)
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
+        await self._free.acquire()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._look_up, host, port)
+        answer: asyncio.Future[Sequence[str]] = loop.create_future()
 
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        def end(addresses: Sequence[str], error: Exception | None) -> None:
+            self._free.release()
+            if answer.done():  # the caller was cancelled
+                return
+            if error is None:
+                answer.set_result(addresses)
+            else:
+                answer.set_exception(error)
+
+        def look_up() -> None:
+            found: Sequence[str] = ()
+            failure: Exception | None = None
+            try:
+                found = self._look_up(host, port)
+            except Exception as error:  # noqa: BLE001 - the caller raises it
+                failure = error
+            with suppress(RuntimeError):  # the event loop is closed
+                loop.call_soon_threadsafe(end, found, failure)
+
+        try:
+            Thread(target=look_up, name="webhook-names", daemon=True).start()
+        except BaseException:
+            self._free.release()
+            raise
+        return await answer
 
 
 @dataclass(frozen=True, slots=True)

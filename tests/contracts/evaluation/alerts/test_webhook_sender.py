@@ -5,6 +5,8 @@ import base64
 import json
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -371,7 +373,6 @@ async def test_names_are_resolved_by_the_host():
     assert await resolver("127.1", 80) == ["127.0.0.1"]
     with pytest.raises(UnicodeError):
         await resolver("a..b", 80)
-    resolver.close()
 
 
 async def test_names_without_an_answer_delay_no_other_name():
@@ -395,7 +396,30 @@ async def test_names_without_an_answer_delay_no_other_name():
     finally:
         answered.set()
         await asyncio.gather(*unanswered)
-        resolver.close()
+
+
+ENDING = """
+import asyncio, threading
+from adapters.webhook_sender import SystemResolver
+begun = threading.Event()
+
+def look_up(host, port):
+    begun.set()
+    threading.Event().wait()
+
+async def main():
+    asking = asyncio.create_task(SystemResolver(look_up)("unanswered.example", 80))
+    while not begun.is_set():
+        await asyncio.sleep(0)
+    asking.cancel()
+
+asyncio.run(main())
+"""
+
+
+def test_process_exits_before_a_name_is_answered():
+    done = subprocess.run([sys.executable, "-c", ENDING], timeout=WAIT_MAX_S, check=False)
+    assert done.returncode == 0
 
 
 # --- TLS ---------------------------------------------------------------------------------------
