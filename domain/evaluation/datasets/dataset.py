@@ -1,16 +1,19 @@
 """Datasets, their items and versions."""
 
+import json
+import math
 import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from hashlib import sha256
 from typing import Final, Self
 from uuid import UUID
 
 from domain.errors import Conflict, Invalid
-from domain.evaluation.trace_content.messages import canonical_json, decode_json
 from domain.ids import ProjectId, TraceId
+from domain.tracing.messages.json_value import DIGITS_MAX
 from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText
 
 NAME_MAX: Final = 100  # characters
@@ -147,10 +150,51 @@ class DatasetItem:
         """32 bytes: SHA-256 of id, input, expected and split.
 
         Values that are equal as JSON give the same digest, whatever their whitespace and the order
-        of their keys. Takes as long as parsing the payloads.
+        of their keys. Numbers that differ in any digit are different, also beyond doubles. Takes as
+        long as parsing the payloads.
         """
-        parts = [self.id, decode_json(self.input), decode_json(self.expected), self.split]
-        return sha256(canonical_json(parts).encode()).digest()
+        parts = [self.id, _parsed(self.input), _parsed(self.expected), self.split]
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_mark)
+        return sha256(text.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Digits:
+    """A number that no Python number has: rounded, it would be equal to others."""
+
+    text: str
+
+
+def _parsed(payload: JsonText | None) -> object:
+    """The value of a payload; one that is too deep to be parsed stays text."""
+    if payload is None:
+        return None
+    text = payload.decode(errors="replace")
+    try:
+        return json.loads(text, parse_int=_integer, parse_float=_fraction, parse_constant=_Digits)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _integer(digits: str) -> int | _Digits:
+    return int(digits) if len(digits) <= DIGITS_MAX else _Digits(digits)
+
+
+def _fraction(digits: str) -> float | _Digits:
+    number = float(digits)
+    shown = repr(number)
+    if shown == digits:
+        return number
+    try:
+        is_exact = math.isfinite(number) and Decimal(shown) == Decimal(digits)
+    except ArithmeticError:  # an exponent that is too large for a Decimal, too
+        is_exact = False
+    return number if is_exact else _Digits(digits)
+
+
+def _mark(number: _Digits) -> list[object]:
+    """What no JSON text is parsed to, since JSON has no NaN."""
+    return [math.nan, number.text]
 
 
 def validate_item(item: DatasetItem) -> DatasetItem:

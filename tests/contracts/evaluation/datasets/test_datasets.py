@@ -134,6 +134,33 @@ async def test_same_content_has_same_digest_again(datasets):
         await datasets.find_version(ours, "refunds", b"0" * 32)
 
 
+async def test_numbers_that_no_double_has_are_told_apart(datasets):
+    ours = project()
+    await datasets.create(a_dataset(ours))
+    texts = (
+        *(b"0.12345678901234567891", b"0.12345678901234567892"),
+        *(b"1e400", b'"1e400"', b"-1e400", b"1e-400", b"0.0", b"1e-" + b"9" * 30),
+        *(b"9" * 5_000, b'"' + b"9" * 5_000 + b'"'),
+    )
+    for text in texts:
+        item = replace(an_item("a"), input=text)
+        assert (await put(datasets, ours, item)).unchanged == 0
+        assert await shown(datasets, ours) == {"a": item}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(b"1.10", b"1.1"), (b"1e2", b"100.0"), (b"1E2", b"1e2")]
+)
+def test_equal_numbers_have_one_digest(one, other):
+    assert replace(an_item("a"), input=one).digest() == replace(an_item("a"), input=other).digest()
+
+
+@pytest.mark.parametrize("levels", [500, 100_000])
+def test_deep_payload_has_a_digest(levels):
+    deep = replace(an_item("a"), input=b"[" * levels + b"]" * levels)
+    assert len(deep.digest()) == len(an_item("a").digest())
+
+
 async def test_metadata_changes_in_place(datasets):
     ours = project()
     await datasets.create(a_dataset(ours))
