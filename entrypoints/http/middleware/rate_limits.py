@@ -12,7 +12,7 @@ from domain.identity.api_key import ApiKey
 from domain.identity.audit import Origin
 from domain.identity.caller import Caller, Person
 from domain.ids import OrganizationId
-from domain.limits import Decision, Limit
+from domain.limits import UNITS_S, Decision, Limit
 from entrypoints.http.callers import BrowserCaller, OrganizationCaller
 from entrypoints.http.middleware.fair_queueing import (
     ADDRESS,
@@ -72,15 +72,15 @@ class RateLimits:
             whole = limit.times(ORGANIZATION_FACTOR)
             buckets[f"{route_class}:organization:{organization}"] = whole
         decision = await self.limiter.admit(buckets)
-        _add_headers(scope, decision)
+        is_shared = decision.limit != limit
+        _add_headers(scope, decision, f"{route_class}{'_organization' if is_shared else ''}")
         if self.observer is not None and route_class is not None:
             self.observer.rate_limit_decided(route_class, admitted=decision.admitted)
         if not decision.admitted:
             await delay_refusal(scope)
-            whose = "" if decision.limit == limit else " for the organization"
+            whose = " for the organization" if is_shared else ""
             raise LimitExceeded(
-                f"Rate limit exceeded: {decision.limit.count} per {limit.unit}{whose} "
-                f"(class {route_class})",
+                f"Rate limit exceeded: {decision.limit.count} per {limit.unit}{whose}",
                 retry_after_s=decision.retry_after_s,
             )
 
@@ -149,7 +149,11 @@ def address_principal(origin: Origin) -> str:
     return f"ip:{address}"
 
 
-def _add_headers(scope: MutableMapping[str, Any], decision: Decision) -> None:
-    add_response_header(scope, b"ratelimit-limit", b"%d" % decision.limit.count)
+def _add_headers(scope: MutableMapping[str, Any], decision: Decision, policy: str) -> None:
+    """Adds the fields of draft-ietf-httpapi-ratelimit-headers, the policy as in newer ones."""
+    limit = decision.limit
+    named = f'"{policy}";q={limit.count};w={UNITS_S[limit.unit]}'
+    add_response_header(scope, b"ratelimit-policy", named.encode())
+    add_response_header(scope, b"ratelimit-limit", b"%d" % limit.count)
     add_response_header(scope, b"ratelimit-remaining", b"%d" % decision.remaining)
     add_response_header(scope, b"ratelimit-reset", b"%d" % decision.reset_s)

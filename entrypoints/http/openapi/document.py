@@ -136,6 +136,13 @@ _SHORT_RETRY_AFTER: Final = {
     "Retry-After": _integer_header("Seconds to wait", 1, maximum=RETRY_AFTER_MAX_S)
 }
 _RATE_LIMIT: Final = {
+    "RateLimit-Policy": {
+        "description": (
+            "The limit that `RateLimit-Limit` counts: its class, requests and seconds, as in "
+            '`"ingest";q=100;w=60`'
+        ),
+        "schema": {"type": "string"},
+    },
     "RateLimit-Limit": _integer_header("The number of requests that the window allows"),
     "RateLimit-Remaining": _integer_header("The number of requests left in the window"),
     "RateLimit-Reset": _integer_header(
@@ -449,7 +456,7 @@ def _error_statuses(operation: _Operation) -> set[int]:
 
 def _example(code: int) -> dict[str, Any]:
     if code == HTTPStatus.TOO_MANY_REQUESTS:
-        detail = "Rate limit exceeded: 100 per minute (class ingest)"
+        detail = "Rate limit exceeded: 100 per minute"
         return {"detail": detail, "error": detail}
     if code != HTTPStatus.UNPROCESSABLE_ENTITY:
         return {"detail": _ERROR_DESCRIPTIONS[code]}
