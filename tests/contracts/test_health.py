@@ -15,7 +15,11 @@ from adapters.memory.health import FixedHealthCheck
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
-from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
+from adapters.postgres.health import (
+    CLOCKS_APART_MAX,
+    MigrationsHealthCheck,
+    PostgresHealthCheck,
+)
 from adapters.postgres.read_replica import Replica, ReplicaHealthCheck
 from adapters.redis.client import RedisHealthCheck, opened
 from application.clock import utc_now
@@ -110,6 +114,14 @@ async def test_clock_that_differs_is_reported_once_and_ok(
     states = [await check_in_time(check) for _ in range(2)]
     assert all(one.ok and said in (one.detail or "") for one in states)
     assert [said in one for one in caplog.messages] == [True]
+
+
+@pytest.mark.service
+async def test_slow_answer_is_no_difference_of_clocks(pool: Pool):
+    now = utc_now()
+    ticks = iter([now, now + 2 * CLOCKS_APART_MAX])
+    state = await check_in_time(PostgresHealthCheck(pool, clock=lambda: next(ticks)))
+    assert state == HealthStatus(ok=True)
 
 
 @REMOTE

@@ -6,7 +6,12 @@ import uuid
 
 import pytest
 
-from adapters.caching.key_usage_buffer import BUFFERED_USES_MAX, NEW_NETWORKS_MAX, KeyUsageBuffer
+from adapters.caching.key_usage_buffer import (
+    BUFFERED_USES_MAX,
+    NEW_NETWORKS_MAX,
+    NEW_NETWORKS_PER_KEY_MAX,
+    KeyUsageBuffer,
+)
 from domain.errors import Unavailable
 from domain.identity.audit import Origin
 from domain.ids import ApiKeyId
@@ -56,7 +61,8 @@ async def test_many_networks_of_one_key_do_not_displace_another_key(inner):
     uses.record(stolen.id, at(0), AWAY)
     for n in range(NEW_NETWORKS_MAX * 2):
         uses.record(noisy.id, at(1), Origin(f"2001:db8:{n:x}::1", "sdk/1"))
-    assert any(key == stolen.id for key, _ in uses._pending_origins)
+    noted = [key for key, _ in uses._pending_origins]
+    assert noted == [stolen.id, *[noisy.id] * NEW_NETWORKS_PER_KEY_MAX]
 
 
 async def test_changed_user_agents_are_one_network(inner):
@@ -169,3 +175,20 @@ async def test_new_origins_are_bounded_during_an_outage(inner):
         for n, key in enumerate(keys):
             uses.record(key.id, at(n), Origin(f"192.0.2.{n}"))
     assert len(met(inner)) == NEW_NETWORKS_MAX
+
+
+async def test_new_origins_of_a_failed_flush_leave_the_latest_to_their_next_use(inner):
+    keys = [inner.key() for _ in range(NEW_NETWORKS_MAX + 1)]
+    inner.gate, inner.fail = asyncio.Event(), Unavailable("down")
+    async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
+        for key in keys[1:]:
+            uses.record(key.id, at(1), HOME)
+        await until(lambda: inner.asked)
+        uses.record(keys[0].id, at(1), HOME)
+        inner.gate.set()
+        await until(lambda: inner.asked > 1)
+        inner.fail = None
+        await until(lambda: inner.origins)
+        assert {key for key, _ in met(inner)} == {key.id for key in keys[1:]}
+        uses.record(keys[0].id, at(2), HOME)
+    assert met(inner)[-1] == (keys[0].id, HOME)

@@ -179,6 +179,9 @@ async def test_scores_are_stored_once_and_explained(connect: Connect, stored: st
         told = text_of(await client.call_tool("explain_score", of_step))
         assert told.startswith(f"1 score of step s1 of trace {BAD}")
         assert '"polite": "0.75", scored, PROGRAMMATIC' in told
+        by_id = {**of_step, "step": str(uuid.UUID(int=1))}
+        none = text_of(await client.call_tool("explain_score", by_id))
+        assert f"step {by_id['step']} of trace {BAD} has no such score" in none
         none = text_of(await client.call_tool("explain_score", {**of_step, "step": "s1.1"}))
         assert f"step s1.1 of trace {BAD} has no such score" in none
         none = text_of(await client.call_tool("explain_score", {"trace_id": BAD, "name": "other"}))
