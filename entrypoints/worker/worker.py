@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import uvloop
 
@@ -132,17 +132,27 @@ async def _work(
         start_group(use_cases)
         LOG.info("waiting for work")
         await stopping.wait()
-        for task in tasks:
-            task.cancel()  # uncommitted work is repeated later; webhook messages are finished
-        periodic = asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(
-            *(one.stop(drain_s) for one in (pool, own_jobs, runner)),
-        )
-        await periodic
+        await stop_work(tasks, (pool, own_jobs, runner), drain_s)
         await runner.stop(0)  # those that gave up their slot meanwhile
         await own_work
         await heartbeat.leave()
     LOG.info("stopped")
+
+
+class Stoppable(Protocol):
+    async def stop(self, within_s: float) -> None: ...
+
+
+async def stop_work(
+    periodic: Iterable[asyncio.Task[None]], jobs: Iterable[Stoppable], within_s: float
+) -> None:
+    """Returns when periodic tasks and jobs have ended: until then they need the ports."""
+    tasks = list(periodic)
+    for task in tasks:
+        task.cancel()  # uncommitted work is repeated later; webhook messages are finished
+    ended = asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*(one.stop(within_s) for one in jobs))
+    await ended
 
 
 @dataclass(frozen=True, slots=True)

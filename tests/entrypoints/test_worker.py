@@ -25,7 +25,14 @@ from entrypoints.cli.main import main
 from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, JobOutcome
 from entrypoints.settings import Settings
 from entrypoints.worker.supervisor import with_options
-from entrypoints.worker.worker import Heartbeat, JobRunner, PeriodicTask, run_periodically
+from entrypoints.worker.worker import (
+    Heartbeat,
+    JobRunner,
+    PeriodicTask,
+    run_periodically,
+    stop_work,
+)
+from tests.support.fakes.query_counter import turns
 from tests.support.waiting import in_time, until
 
 # Prints how many bytes the event loop of a worker takes to receive a hundred.
@@ -207,6 +214,18 @@ async def test_jobs_without_a_slot_are_bounded(asks_judge):
     assert sorted(gate.begun) == sorted(gate.ended) == [f"{n}" for n in range(5)]
 
 
+async def test_job_that_ended_without_a_slot_makes_room_for_another():
+    gate = Gate()
+    runner = gate.runner(1, slow_after_s=0, slow_max=1)
+    async with in_time():
+        for number in range(1, 3):
+            await runner(a_judge_job(f"slow {number}"))
+            assert len(gate.ended) == number - 1
+            gate.opened.set()
+            await until(lambda most=number: len(gate.ended) == most)
+            gate.opened.clear()
+
+
 async def test_stop_ends_jobs_with_and_without_a_slot():
     gate = Gate()
     runner = gate.runner(1, slow_after_s=0, slow_max=1)
@@ -219,6 +238,28 @@ async def test_stop_ends_jobs_with_and_without_a_slot():
     assert gate.ended == ["in its slot"]
     await runner.stop(0)
     assert gate.ended == ["in its slot", "slow"]
+
+
+async def test_stop_waits_for_a_periodic_task_that_finishes_what_it_does():
+    begun, free = asyncio.Event(), asyncio.Event()
+
+    async def send() -> int:
+        begun.set()
+        try:
+            return await asyncio.Event().wait()
+        finally:
+            await free.wait()
+
+    task = asyncio.create_task(run_periodically(PeriodicTask("sending", 1, send, "")))
+    await begun.wait()
+    runner = Gate().runner(1)
+    stopping = asyncio.create_task(stop_work([task], [runner], 0))
+    await turns()
+    assert not stopping.done()
+    free.set()
+    async with in_time():
+        await stopping
+    assert task.cancelled()
 
 
 def failing_twice() -> tuple[Callable[[], Awaitable[int]], list[int], asyncio.Event]:
