@@ -23,6 +23,8 @@ from entrypoints.startup import (
 )
 
 _SCHEMES: Final = ("http", "https")
+_PROJECT: Final = f"--project or {PREFIX}PROJECT_NAME"
+_ORGANIZATION: Final = "--organization"
 
 
 def run(
@@ -46,24 +48,36 @@ def run(
             print_line(f"MCP at {options.public_url}, for the API at {url}")
             asyncio.run(http_server.serve_http(url, masking, options, version, listening))
         return 0
-    if not key or not project:
+    credential = stdio_credential(key, project, organization)
+    asyncio.run(server.serve_stdio(url, credential, masking, version))
+    return 0
+
+
+def stdio_credential(
+    key: str | None, project: str | None, organization: str | None = None
+) -> Credential:
+    """Of all calls over stdio. Raises CommandError without key or project."""
+    secret = _sendable(key, f"{PREFIX}API_KEY")
+    project = _sendable(project, _PROJECT)
+    if secret is None or project is None:
         raise CommandError(
             f"{PREFIX}API_KEY and {PREFIX}PROJECT_NAME must be set, or a `dev` must run on "
             f"{variable('data_dir')}: they say whose traces the agent may read"
         )
-    key, project = key.strip(), project.strip()
-    check_sendable(key, f"{PREFIX}API_KEY")
-    check_sendable(project, f"{PREFIX}PROJECT_NAME")
-    check_sendable(organization or "", "--organization")
-    credential = Credential(key, project, organization)
-    asyncio.run(server.serve_stdio(url, credential, masking, version))
-    return 0
+    return Credential(secret, project, _sendable(organization, _ORGANIZATION))
+
+
+def _sendable(value: str | None, name: str) -> str | None:
+    """A value without blanks around it: files of secrets end with a line break."""
+    stripped = (value or "").strip()
+    check_sendable(stripped, name)
+    return stripped or None
 
 
 def http_options(
     settings: Settings, project: str | None, organization: str | None = None
 ) -> HttpOptions:
-    """Where the server listens, as the settings say it."""
+    """Where the server listens, as the settings say it. Raises CommandError."""
     provider = identity_provider(settings)
     local = f"http://{host_and_port(settings.host, settings.mcp_port)}{http_server.PATH}"
     return HttpOptions(
@@ -73,6 +87,6 @@ def http_options(
         keep_alive_s=settings.keep_alive_seconds,
         origins=settings.allowed_origins,
         issuer=None if provider is None else provider.issuer,
-        project=project,
-        organization=organization,
+        project=_sendable(project, _PROJECT),
+        organization=_sendable(organization, _ORGANIZATION),
     )

@@ -399,6 +399,8 @@ async def test_token_of_a_person_in_several_organizations_is_sent_with_one_of_th
         async with server.open() as client:
             sent.append(client.headers.get("x-organization-id"))
     assert sent == [None, "org"]
+    with pytest.raises(CommandError, match="--organization is invalid"):
+        server_client.Server.of("http://localhost", "k", "p", organization="o\n", described_in="")
 
 
 async def test_service_on_this_machine_is_asked_without_a_proxy(monkeypatch):

@@ -17,7 +17,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from domain.evaluation.evidence.redaction import RedactionMode
 from domain.identity.api_key import Scope
-from entrypoints.cli.mcp_command import http_options
+from entrypoints.cli.mcp_command import http_options, stdio_credential
 from entrypoints.mcp.http_server import (
     BODY_BYTES_MAX,
     KNOWN_MAX,
@@ -30,7 +30,9 @@ from entrypoints.mcp.http_server import (
     server_config,
 )
 from entrypoints.mcp.service_client import Credential, ServiceClient
+from entrypoints.server.protocol_limits import BoundedConnection
 from entrypoints.settings import Settings
+from entrypoints.startup import CommandError
 from tests.entrypoints.mcp.conftest import error_of, text_of
 from tests.http.conftest import TOKEN, Site, a_trace
 from tests.support.fakes.clocks import ManualClock
@@ -126,6 +128,7 @@ async def test_token_of_a_person_in_several_organizations_uses_the_one_of_the_op
 ) -> None:
     head = {"authorization": f"Bearer {TOKEN}", **ACCEPT}
     assert (await site.http.get("/me", headers=head)).status_code == 200
+    first = (await site.http.get("/organizations", headers=head)).json()[0]["id"]
     made = await site.http.post("/organizations", headers=head, json={"name": "Second"})
     second = made.json()["id"]
     projects = await site.http.get(f"/organizations/{second}/projects", headers=head)
@@ -134,6 +137,10 @@ async def test_token_of_a_person_in_several_organizations_uses_the_one_of_the_op
     request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
     async with served(service, options) as http:
         answer = await http.post("/mcp", headers=head, json=request)
+        assert "0 traces match" in answer.text
+        projects = await site.http.get(f"/organizations/{first}/projects", headers=head)
+        named = {**head, "x-project-id": projects.json()[0]["id"]}  # of another organization
+        answer = await http.post("/mcp", headers=named, json=request)
         assert "0 traces match" in answer.text
     async with served(service, replace(options, organization=None)) as http:
         answer = await http.post("/mcp", headers=head, json=request)
@@ -242,6 +249,24 @@ async def test_a_request_has_limited_time(service: ServiceClient, key: str) -> N
     ) as http:
         answer = await http.post("/mcp", headers={**bearer(key), **ACCEPT}, json=LIST)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+
+
+async def test_answer_that_has_begun_is_cut_off_in_time(service: ServiceClient, key: str) -> None:
+    sent: list[str] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    async def begin(_scope: Any, _receive: Any, sending: Any) -> None:
+        await sending({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.Event().wait()
+
+    head = {**bearer(key), "host": "127.0.0.1:8001"}
+    raw = [(name.encode(), value.encode()) for name, value in head.items()]
+    scope = {"type": "http", "path": "/mcp", "method": "POST", "headers": raw}
+    gate = Gate(begin, OPTIONS, KnownCallers(service, ManualClock(0.0)), request_s=0.05)
+    await gate(scope, asyncio.Event().wait, send)
+    assert sent == ["http.response.start"]
 
 
 async def test_requests_beyond_the_maximum_are_refused(service: ServiceClient, key: str) -> None:
@@ -361,7 +386,34 @@ def test_options_come_from_the_settings() -> None:
     assert options.metadata is not None
     assert options.metadata["authorization_servers"] == ["https://login.example.com"]
     assert http_options(Settings(), None).metadata is None
+    assert (options.keep_alive_s, options.project, options.organization) == (65, "shop", None)
+    others = http_options(Settings(keep_alive_seconds=7), " shop\n", " acme\n")
+    assert (others.keep_alive_s, others.project, others.organization) == (7, "shop", "acme")
+    config = server_config(Gate, others.keep_alive_s)
+    assert (config.timeout_keep_alive, config.http) == (7, BoundedConnection)
     public = http_options(
         msgspec.structs.replace(settings, mcp_public_url="https://x.test/a"), None
     )
     assert public.metadata_url == "https://x.test/.well-known/oauth-protected-resource/a"
+
+
+def test_credential_of_stdio_has_no_blanks_around_it() -> None:
+    """Files of secrets end with a line break."""
+    found = stdio_credential("pp_x\n", " shop ", "acme\n")
+    assert found == Credential("pp_x", "shop", "acme")
+    assert stdio_credential("pp_x", "shop") == Credential("pp_x", "shop", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ((None, "shop"), "must be set"),
+        (("pp_x", " "), "must be set"),
+        (("pp_\nx", "shop"), "API_KEY is invalid"),
+        (("pp_x", "sh\nop"), "PROJECT_NAME is invalid"),
+        (("pp_x", "shop", "ac\nme"), "--organization is invalid"),
+    ],
+)
+def test_invalid_credential_of_stdio_is_refused(given: tuple[str, ...], said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        stdio_credential(*given)
