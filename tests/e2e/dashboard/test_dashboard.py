@@ -133,7 +133,7 @@ def test_from_failure_to_failing_span_by_keyboard(
     expect(page.get_by_role("status").first).to_have_text("1 trace")
     expect(page).to_have_url(re.compile("status=ERROR"))
     page.keyboard.type("name:")
-    expect(options).to_have_text("name:answers1")  # under the other filter
+    expect(options).to_have_text("name=answers1")  # under the other filter
     page.keyboard.press("Escape")
     with page.expect_response(lambda answer: "/outline" in answer.url):
         page.get_by_role("link", name="answers").hover()
