@@ -1,7 +1,7 @@
 """A tab that stays open: over an upgrade, an outage, another account's sign-in, and for hours."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -182,22 +182,59 @@ def test_a_live_list_keeps_a_number_of_rows(
 
 
 @pytest.mark.exhaustive  # only another build can break it
-def test_the_overview_of_the_last_hours_goes_on(
-    signed_in: Page, page_log: PageLog, project: Project, fast_forward: FastForward
-) -> None:
+@pytest.mark.parametrize(
+    ("view", "path", "bound", "text"),
+    [
+        ("", "/traces/analytics?", "started_before", "No trace started in this period"),
+        ("usage", "/traces/analytics?", "started_before", "no span reported any"),
+        ("scores", "/trace-scores/summary?", "date_to", "No score of a trace in this period"),
+        ("traces?live=1&period=1h", "/traces?include", "started_after", "1 trace"),
+    ],
+)
+def test_the_last_hours_go_on(
+    signed_in: Page, page_log: PageLog, project: Project, fast_forward: FastForward, *,
+    view: str, path: str, bound: str, text: str,
+) -> None:  # fmt: skip
     page, main = signed_in, signed_in.get_by_role("main")
+    if "live" in view:
+        project.send("/traces", listed(1) | {"started_at": datetime.now(UTC).isoformat()})
 
     def asked() -> set[str]:
-        urls = [urlsplit(url) for url in page_log.requested if "/traces/analytics?" in url]
-        return {parse_qs(url.query)["started_before"][0] for url in urls}
+        page.title()  # what the page reported meanwhile is logged
+        urls = [urlsplit(url) for url in page_log.requested if path in url]
+        return {parse_qs(url.query)[bound][0] for url in urls}
 
-    page.goto(project.path(""))
-    expect(main.get_by_text("No trace started in this period")).to_be_visible()
-    before = asked()
+    page.goto(project.path(view))
+    expect(main.get_by_text(text).first).to_be_visible()
+    before = until_while(project.server.process, asked)
     fast_forward(6 * MINUTE_MS)
-    expect(main.get_by_text("No trace started in this period")).to_be_visible()
+    expect(main.get_by_text(text).first).to_be_visible()
     until_while(project.server.process, asked, lambda found: found > before)
     assert max(asked()) > max(before)
+
+
+@pytest.mark.exhaustive  # only another build can break it
+def test_a_period_that_stands_still_says_its_end(
+    signed_in: Page, page_log: PageLog, project: Project, fast_forward: FastForward
+) -> None:
+    """Rows that are read don't go: those of a score, and of a list that isn't live."""
+    page, main = signed_in, signed_in.get_by_role("main")
+    score = {"name": "helpful", "value": "0.9"}
+    score["trace_id"] = project.send("/traces", listed(1))["trace_id"]
+    project.send("/evaluations/trace-scores", score)
+    page.goto(project.path("scores/helpful?period=24h"))
+    end = main.get_by_text(re.compile(r"^until .*\d\d:\d\d"))
+    expect(end).to_be_visible()
+    first = end.inner_text()
+    fast_forward(6 * MINUTE_MS)
+    main.get_by_role("button", name="Up to now").click()
+    expect(end).not_to_have_text(first)
+
+    def asked() -> int:
+        page.title()  # what the page reported meanwhile is logged
+        return sum("/trace-scores?" in url for url in page_log.requested)
+
+    assert until_while(project.server.process, asked, lambda count: count > 1) == 2
 
 
 @pytest.mark.exhaustive  # only another build can break it

@@ -19,6 +19,7 @@ export interface Period {
   granularity: "hour" | "day" | "week"; // of its buckets
   text: string;
   isOwn: boolean;
+  goesOn: boolean;
   query: string; // of an address of a page that usually shows another period
   renew: () => void; // ends now again
 }
@@ -35,7 +36,7 @@ export function usePeriod({ params }: UrlState, fallback: (typeof PERIODS)[numbe
     const granularity = to - from <= HOURS_SHOWN_MAX ? "hour" : to - from <= DAYS_SHOWN_MAX ? "day" : "week";
     const text = isOwn ? `${instant(from)} to ${instant(to)}` : `last ${known.label}`;
     const query = isOwn ? `started_after=${new Date(from).toISOString()}&started_before=${new Date(to).toISOString()}` : `period=${known.id}`;
-    return { from, to, granularity, text, isOwn, query, renew };
+    return { from, to, granularity, text, isOwn, goesOn, query, renew };
   }, [id, after, before, now, fallback]);
 }
 
@@ -64,6 +65,7 @@ export function PeriodPicker({ url, period, fallback }: { url: UrlState; period:
         <option value="choose">From … to …</option>
       </select>
       <Button class="quiet" onClick={period.renew} disabled={period.isOwn} label="Up to now">↻</Button>
+      {!period.isOwn && !period.goesOn && <small>{`until ${instant(period.to)}`}</small>}
       {isOpen && <OwnPeriod url={url} period={period} close={() => open(false)} />}
     </>
   );

@@ -29,7 +29,7 @@ export function datesOf(period: Period): { date_from: string; date_to: string } 
 export function AllScores(): JSX.Element {
   useTitle("Scores", project.value?.name);
   const url = useUrlState();
-  const period = usePeriod(url, FALLBACK);
+  const period = usePeriod(url, FALLBACK, true);
   // Together, or each would move what is below it.
   const isPending = TARGETS.map((of) => useSummary(of, period)).some((one) => one.isPending);
   const wanted = (url.params.get("q") ?? "").toLowerCase();

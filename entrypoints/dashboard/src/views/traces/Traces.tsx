@@ -29,6 +29,7 @@ import { changed, type UrlState, useUrlState } from "../../url/state.ts";
 import { FirstTrace } from "./FirstTrace.tsx";
 import { Peek } from "../trace/Peek.tsx";
 import { useCurl } from "../../ui/useCurl.ts";
+import { useNow } from "../../ui/useNow.ts";
 
 type Page = Pick<TracePage, "items" | "total" | "total_is_at_least" | "next_cursor" | "search">;
 
@@ -56,8 +57,14 @@ function isNothing(selected: Selection): boolean {
 export function Traces(): JSX.Element {
   const url = useUrlState();
   const { params, update } = url;
-  const [now, setNow] = useState(Date.now());
+  const canShowNew = (params.get("sort_by") ?? "started_at") === "started_at" && params.get("sort_order") !== "asc";
+  const isLive = canShowNew && params.get("live") === "1";
+  const [isAtTop, setAtTop] = useState(true);
+  const [selected, select] = useState<Selection>(NOTHING);
+  const slidesIn = isLive && isAtTop && isNothing(selected) && params.get("peek") === null;
+  const [now, renew] = useNow(slidesIn); // else its period stands still: rows would go while they are read
   const isSearch = params.has("query");
+  const asked = viewOf(params.toString());
   const query = useMemo(() => {
     const start = periodStart(params.get("period"), now);
     return {
@@ -68,9 +75,10 @@ export function Traces(): JSX.Element {
       sort_by: (isSearch ? null : params.get("sort_by")) ?? undefined,
       sort_order: (isSearch ? null : params.get("sort_order")) ?? undefined,
     };
-  }, [viewOf(params.toString()), now]);
+  }, [asked, now]);
   useTitle("Traces", project.value?.name);
   const queryKey = [projectId.value, "traces", "pages", query];
+  const shown = useRef<string | null>(null); // the filters of the rows
   const pages = useInfiniteQuery<Page>({
     queryKey,
     initialPageParam: null,
@@ -78,11 +86,12 @@ export function Traces(): JSX.Element {
       request<Page>("GET", "traces", { query: { ...query, limit: PAGE, cursor: pageParam }, signal }),
     getNextPageParam: (last) => last.next_cursor,
     refetchOnMount: true,
+    placeholderData: (before) => (shown.current === asked ? before : undefined), // while its period goes on
   });
-  const canShowNew = (params.get("sort_by") ?? "started_at") === "started_at" && params.get("sort_order") !== "asc";
-  const isLive = canShowNew && params.get("live") === "1";
-  const [isAtTop, setAtTop] = useState(true);
-  const [selected, select] = useState<Selection>(NOTHING);
+  const isRead = pages.isSuccess && !pages.isPlaceholderData;
+  useEffect(() => {
+    if (isRead) shown.current = asked;
+  }, [isRead, asked]);
   useCommands([
     {
       keys: "Escape", // also while the list isn't read yet
@@ -93,10 +102,9 @@ export function Traces(): JSX.Element {
     },
   ]);
   useCurl("Traces", "the list", "traces", { ...query, include: undefined });
-  const asked = viewOf(params.toString());
   useEffect(() => select((before) => (before === ALL ? NOTHING : before)), [asked]); // it was about other filters
   const head = useRead<Page>("traces", { ...query, limit: PAGE }, {
-    enabled: pages.isSuccess && canShowNew,
+    enabled: isRead && canShowNew,
     initial: pages.data?.pages[0],
     pollMs: isLive ? LIVE_MS : LIVE_MS * 4,
   });
@@ -121,7 +129,6 @@ export function Traces(): JSX.Element {
       return { ...known, pages: [page, ...others] };
     });
   };
-  const slidesIn = isLive && isAtTop && isNothing(selected) && params.get("peek") === null;
   useEffect(() => {
     if (slidesIn) accept();
   }, [slidesIn, head.data, waiting > 0]);
@@ -149,7 +156,7 @@ export function Traces(): JSX.Element {
           <span class="total" role="status">
             {pages.isSuccess ? tracesText(total, isAtLeast) : ""}
           </span>
-          <Periods url={url} onChange={() => setNow(Date.now())} />
+          <Periods url={url} onChange={renew} />
           <Button icon="play" aria-pressed={isLive} disabled={!canShowNew} title={canShowNew ? "" : "Newest traces first only"} onClick={() => update({ live: isLive ? null : "1" })}>
             Live
           </Button>

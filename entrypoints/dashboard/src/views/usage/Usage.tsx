@@ -29,7 +29,7 @@ export function Usage(): JSX.Element {
   useTitle("Usage", project.value?.name);
   const url = useUrlState();
   const { params, update } = url;
-  const period = usePeriod(url, "30d");
+  const period = usePeriod(url, "30d", true);
   const by: By = (params.get("by") ?? "") in BY ? (params.get("by") as By) : "model";
   const metric = params.get("metric") === "tokens" ? "tokens" : "cost";
   const buckets = bucketsOf(period, zone.value === "utc");
