@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 
 import pytest
 
@@ -11,6 +12,7 @@ from adapters.postgres.database.leader_election import (
     LEADER_APPLICATION_NAME,
     PostgresLeaderElection,
 )
+from application.clock import utc_now
 
 TRIES_MAX = 100
 
@@ -116,6 +118,21 @@ async def test_leader_holds_no_snapshot(pool, pair):
     holder = await pool.fetchval(SELECT_LOCK_HOLDER, first.key)
     row = await pool.fetchrow("SELECT * FROM pg_stat_activity WHERE pid = $1", holder)
     assert (row["backend_xid"], row["backend_xmin"]) == (None, None)
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("apart", [timedelta(days=1), timedelta(days=-1)])
+async def test_process_with_a_wrong_clock_does_not_lead(pair, caplog, apart):
+    first, second = pair
+    assert await first.is_leader()
+    first.clock = lambda: utc_now() + apart
+    assert not await first.is_leader()
+    assert await second.is_leader()
+    await second.close()
+    assert not await first.is_leader()
+    assert ["runs no monitors" in one for one in caplog.messages] == [True]
+    first.clock = utc_now
+    assert await first.is_leader()
 
 
 @pytest.mark.service
