@@ -43,7 +43,7 @@ LOCK_ORGANIZATION: Final = "SELECT public_links FROM organizations WHERE id = $1
 # The row of the project is gone once it is removed, so nothing can refer to it.
 LOCK_TRACE: Final = f"SELECT 1 FROM traces WHERE {IN_PROJECT} AND trace_id = $2 FOR KEY SHARE"
 COUNT_LINKS: Final = """
-SELECT count(*) AS of_project, count(*) FILTER (WHERE trace_id = $2) AS by_trace
+SELECT count(*) AS in_project, count(*) FILTER (WHERE trace_id = $2) AS by_trace
 FROM trace_links WHERE project = $1
 """
 INSERT_LINK: Final = TRACE_LINKS.insert()
@@ -75,7 +75,7 @@ class PostgresTraceLinks(PoolReader):
             assert count is not None
             if count["by_trace"] >= LINKS_PER_TRACE_MAX:
                 raise Conflict(TOO_MANY_OF_TRACE)
-            if count["of_project"] >= LINKS_PER_PROJECT_MAX:
+            if count["in_project"] >= LINKS_PER_PROJECT_MAX:
                 raise Conflict(TOO_MANY_OF_PROJECT)
             await connection.execute(INSERT_LINK, *link_row(link))
             await store_audit_entry(connection, audit)

@@ -68,28 +68,29 @@ def other_conditions(matching: SpanFilter) -> Iterator[Sql]:
 class SpanSource:
     """The spans among which matches are, with the alias `s`, and the conditions that remain.
 
-    `served` are those that an index in the order of starts supports, `of_span` others on spans, and
-    `of_trace` those on their traces. It `is_small` if few traces match, and it has their spans.
+    `served` are those that an index in the order of starts supports, `span_conditions` others on
+    spans, and `trace_clauses` those on their traces. It `is_small` if few traces match, and it has
+    their spans.
     """
 
     table: Sql
     served: Sequence[Sql]
-    of_span: Sequence[Sql]
-    of_trace: Sequence[ClauseCount] = ()
+    span_conditions: Sequence[Sql]
+    trace_clauses: Sequence[ClauseCount] = ()
     is_small: bool = False
 
     @property
     def rest(self) -> Sequence[Sql]:
         """The conditions that remain, of which that on the trace looks it up."""
-        if not self.of_trace:
-            return self.of_span
+        if not self.trace_clauses:
+            return self.span_conditions
         exists = "EXISTS (SELECT 1 FROM traces WHERE {} AND traces.trace_id = s.trace_id OFFSET 0)"
-        return [*self.of_span, Sql(exists.format(self.trace.text), self.trace.values)]
+        return [*self.span_conditions, Sql(exists.format(self.trace.text), self.trace.values)]
 
     @property
     def trace(self) -> Sql:
         """The conditions on a row of traces."""
-        pieces = [one.clause.sql for one in self.of_trace]
+        pieces = [one.clause.sql for one in self.trace_clauses]
         text = " AND ".join([IN_PROJECT, *(one.text for one in pieces)])
         return Sql(text, tuple(value for one in pieces for value in one.values))
 
@@ -108,22 +109,22 @@ async def find_source(
     The statements after it are planned for their values.
     """
     served, rest = list(served_conditions(matching)), list(other_conditions(matching))
-    of_trace = filter_clauses(project, matching.trace_filter)
-    if not of_trace:
+    trace_clauses = filter_clauses(project, matching.trace_filter)
+    if not trace_clauses:
         await connection.execute(SET_PLAN_BY_VALUE)
         hours = await _fetch_hours(connection, project, matching)
         return SpanSource(Sql("spans AS s"), [*served, *hours], rest)
-    counted = await fetch_counts(connection, project, of_trace, "")
+    counted = await fetch_counts(connection, project, trace_clauses, "")
     if counted.most <= few_traces:
-        return source_of_traces([one.sql for one in of_trace], [*served, *rest])
+        return source_of_traces([one.sql for one in trace_clauses], [*served, *rest])
     hours = await _fetch_hours(connection, project, matching)
     return SpanSource(Sql("spans AS s"), [*served, *hours], rest, counted.clauses)
 
 
-def source_of_traces(of_trace: Sequence[Sql], conditions: Sequence[Sql]) -> SpanSource:
+def source_of_traces(on_traces: Sequence[Sql], conditions: Sequence[Sql]) -> SpanSource:
     """The spans of the traces that match, which are few."""
-    where = " AND ".join(one.text for one in of_trace)
-    values = tuple(value for one in of_trace for value in one.values)
+    where = " AND ".join(one.text for one in on_traces)
+    values = tuple(value for one in on_traces for value in one.values)
     # OFFSET 0 keeps it a lookup for each trace. A join might be planned over a whole project.
     table = f"""(SELECT trace_id AS id FROM traces WHERE {IN_PROJECT} AND {where} OFFSET 0) AS t
     CROSS JOIN LATERAL

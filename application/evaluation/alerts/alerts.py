@@ -273,14 +273,14 @@ def evaluate_alerts(
     return [
         evaluate_alert(
             alert,
-            alert.rule.value(of_metric[0], of_metric[1:]),
+            alert.rule.value(metric_stats[0], metric_stats[1:]),
             ended.run,
             now,
             shown,
-            stats=of_metric[0],
+            stats=metric_stats[0],
         )
         for alert in alerts
-        if alert.created_at <= ended.at and (of_metric := stats.get(alert.rule.metric))
+        if alert.created_at <= ended.at and (metric_stats := stats.get(alert.rule.metric))
     ]
 
 

@@ -112,18 +112,18 @@ class ConfusionMatrix:
         if value is None:
             return None
         n, rate = _with_imaginary(passed, judged, Z**2)
-        passing, of_passing = _with_imaginary(
+        passing, sensitivity = _with_imaginary(
             self.both_pass, self.both_pass + self.person_alone, _IMAGINARY_PAIRS
         )
-        failing, of_failing = _with_imaginary(
+        failing, specificity = _with_imaginary(
             self.both_fail, self.both_fail + self.judge_alone, _IMAGINARY_PAIRS
         )
-        better = of_failing + of_passing - 1
+        better = specificity + sensitivity - 1
         if better <= 0:  # of a few pairs only: the rate may be any
             return IntervalEstimate(value, 0.0, 1.0)
-        middle = (rate + of_failing - 1) / better
-        by_failing = (1 - middle) * of_failing * (1 - of_failing) / failing
-        by_passing = middle * of_passing * (1 - of_passing) / passing
+        middle = (rate + specificity - 1) / better
+        by_failing = (1 - middle) * specificity * (1 - specificity) / failing
+        by_passing = middle * sensitivity * (1 - sensitivity) / passing
         variance = rate * (1 - rate) / n + (1 - middle) * by_failing + middle * by_passing
         error = Z * math.sqrt(variance) / better
         middle += 2 * Z**2 * (by_passing - by_failing)

@@ -169,7 +169,7 @@ def find_mismatches(
     Scores of one metric by several judges differ too: each item might have another one. What a
     metric decides by itself, such as an answer without a word, is the same for all judges.
     """
-    (old, of_old), (new, of_new) = base, candidate
+    (old, old_side), (new, new_side) = base, candidate
     found = list[Mismatch]()
     if old.version.digest != new.version.digest:
         digests = [old.version.digest.hex()], [new.version.digest.hex()]
@@ -178,7 +178,7 @@ def find_mismatches(
         splits = [old.split or ""], [new.split or ""]
         found.append(Mismatch(what="split", base=splits[0], candidate=splits[1]))
     for metric in metrics:
-        prints = [judges_of(one, metric) for one in (of_old, of_new)]
+        prints = [judges_of(one, metric) for one in (old_side, new_side)]
         if max(map(len, prints)) > 1 or (all(prints) and prints[0] != prints[1]):
             found.append(
                 Mismatch(what="fingerprint", metric=metric, base=prints[0], candidate=prints[1])
@@ -433,8 +433,8 @@ def _coverage(side: Measurements, values: Repeated) -> float:
 def _lacking_text(name: str, side: Measurements, values: Repeated, rule: Rule) -> str:
     lacking = side.cases - sum(map(len, values.values()))
     what = rule.metric if rule.is_of_figure else f"score of {rule.metric}"
-    of_cases = f"{lacking:,} of {counted(side.cases, 'case')}"
-    return f"{name}: no {what} in {of_cases} (no result in {side.cases - side.results:,})"
+    cases_text = f"{lacking:,} of {counted(side.cases, 'case')}"
+    return f"{name}: no {what} in {cases_text} (no result in {side.cases - side.results:,})"
 
 
 def _floored(value: float, places: int) -> str:

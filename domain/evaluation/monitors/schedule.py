@@ -75,8 +75,12 @@ class CronSchedule:
     def matches(self, day: date) -> bool:
         if day.month not in self.months:
             return False
-        of_month, of_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
-        return (of_month or of_week) if self.is_either else (of_month and of_week)
+        day_matches, weekday_matches = day.day in self.days, day.isoweekday() % 7 in self.weekdays
+        return (
+            (day_matches or weekday_matches)
+            if self.is_either
+            else (day_matches and weekday_matches)
+        )
 
     def next_after(self, instant: datetime) -> datetime:
         """As in `IntervalSchedule`. Raises OverflowError beyond the year 9999."""

@@ -155,7 +155,7 @@ AGGREGATE_RUN_METRIC: Final = {
     FROM (
       SELECT outcome, fingerprint, {JUDGE_VALUE} AS measured FROM {SCORE_TABLES[target_type].name}
       WHERE {IN_PROJECT} AND run_id = $2 AND name = $3
-    ) AS of_run
+    ) AS run_scores
     """
     for target_type in TargetType
 }
@@ -167,10 +167,10 @@ AGGREGATE_FINISHED_RUNS: Final = {
       SELECT id, completed_at, created_at FROM eval_runs
       WHERE {IN_PROJECT} AND monitor_id = $2 AND {_HAS_FINISHED}
       ORDER BY created_at DESC, id DESC LIMIT $5
-    ) AS own CROSS JOIN LATERAL ({of_run.replace("run_id = $2", "run_id = own.id")}) AS of_own
+    ) AS own CROSS JOIN LATERAL ({run_scores.replace("run_id = $2", "run_id = own.id")}) AS ended
     ORDER BY own.created_at DESC, own.id DESC
     """
-    for target_type, of_run in AGGREGATE_RUN_METRIC.items()
+    for target_type, run_scores in AGGREGATE_RUN_METRIC.items()
 }
 LOCK_WEBHOOKS: Final = f"""
 SELECT {WEBHOOKS.select()} FROM webhooks WHERE {IN_PROJECT} ORDER BY project_id, id FOR SHARE

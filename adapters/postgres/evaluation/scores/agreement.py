@@ -80,14 +80,14 @@ newest AS MATERIALIZED (
   SELECT id, trace_id, number, created_at FROM trace_scores
   WHERE {SCORES_OF_TRACES} AND name = $2 AND {_IS_AUTOMATED} AND number IS NOT NULL
   ORDER BY created_at DESC, id DESC LIMIT {CANDIDATES_MAX}
-), of_traces AS MATERIALIZED (
+), per_trace AS MATERIALIZED (
   SELECT DISTINCT ON (trace_id) id, trace_id, number FROM newest
   ORDER BY trace_id, created_at DESC, id DESC
 ), waiting AS MATERIALIZED (
-  SELECT id, trace_id, number FROM of_traces WHERE NOT EXISTS (
+  SELECT id, trace_id, number FROM per_trace WHERE NOT EXISTS (
     SELECT 1 FROM trace_scores AS label
     WHERE label.{IN_PROJECT} AND NOT label.is_of_span
-      AND label.trace_id = of_traces.trace_id AND label.name = $2
+      AND label.trace_id = per_trace.trace_id AND label.name = $2
       AND label.{IS_ANNOTATION} OFFSET 0
   )
 )"""

@@ -84,7 +84,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (SELECT {_OTHER_JUDGE_KIND} AS other OFFSET 0) AS left_out
 """
 # The scores of a name. OFFSET 0 keeps the planner from computing the conditions for each aggregate.
-_OF_NAME: Final = f"""
+_SCORES_OF_NAME: Final = f"""
 SELECT outcome, created_at, number, threshold, fingerprint, {{chosen}} AS is_chosen,
        {{chosen}} AND {_IS_COMPARABLE} AND number IS NOT NULL AS is_compared
 FROM {{table}} WHERE {{among}} AND name = names.name AND {{within}} AND {{bounds}} OFFSET 0
@@ -108,7 +108,7 @@ CASE WHEN first_fingerprint IS NULL THEN '{{{{}}}}'::text[]
      WHEN first_fingerprint = last_fingerprint THEN ARRAY[first_fingerprint]
      ELSE ARRAY(
        SELECT fingerprint FROM (
-         SELECT fingerprint FROM ({_OF_NAME}) AS of_name
+         SELECT fingerprint FROM ({_SCORES_OF_NAME}) AS named_scores
          WHERE is_compared AND fingerprint IS NOT NULL GROUP BY fingerprint OFFSET 0
        ) AS found ORDER BY fingerprint LIMIT {FINGERPRINTS_MAX}
      ) END AS fingerprints
@@ -135,7 +135,7 @@ CROSS JOIN LATERAL (
          max(threshold) FILTER (WHERE is_compared) AS maximum_threshold,
          count(number) FILTER (WHERE NOT is_compared) AS left_out,
          max(created_at) FILTER (WHERE is_chosen) AS latest_at
-  FROM ({_OF_NAME.replace("{bounds}", "true")}) AS of_name
+  FROM ({_SCORES_OF_NAME.replace("{bounds}", "true")}) AS named_scores
   HAVING count(*) FILTER (WHERE is_chosen) > 0
 ) AS figures
 ORDER BY names.name
@@ -167,7 +167,7 @@ CROSS JOIN LATERAL (
   SELECT {_FIGURES},
          percentile_cont(ARRAY{list(TREND_PERCENTILES)})
            WITHIN GROUP (ORDER BY number) FILTER (WHERE is_compared) AS percentiles
-  FROM ({_OF_NAME.replace("{bounds}", _WITHIN_BUCKET)}) AS of_name
+  FROM ({_SCORES_OF_NAME.replace("{bounds}", _WITHIN_BUCKET)}) AS named_scores
   HAVING count(*) FILTER (WHERE {{is_shown}}) > 0
 ) AS figures
 ORDER BY place, bucket LIMIT {BUCKETS_MAX + 1}
@@ -179,7 +179,8 @@ SELECT_DISTRIBUTION: Final = f"""
 WITH names AS (SELECT {{name}}::text AS name),
 counted AS MATERIALIZED (
   SELECT CASE WHEN is_compared THEN number END AS number, outcome, count(*) AS count
-  FROM names {_CHOICE} CROSS JOIN LATERAL ({_OF_NAME.replace("{bounds}", "true")}) AS of_name
+  FROM names {_CHOICE}
+  CROSS JOIN LATERAL ({_SCORES_OF_NAME.replace("{bounds}", "true")}) AS named_scores
   WHERE is_chosen GROUP BY 1, 2
 )
 SELECT CASE WHEN number IS NOT NULL THEN
@@ -193,7 +194,7 @@ SELECT name, number, run_id, created_at, outcome, source FROM (
   SELECT *, bool_or({_IS_AUTOMATED}) OVER (PARTITION BY name) AS has_automated
   FROM session_scores
   WHERE {IN_PROJECT} AND session_id = $2 AND ($3::text IS NULL OR name = $3)
-) AS of_session
+) AS session_rows
 WHERE data_type = '{DataType.NUMERIC}' AND outcome <> '{ScoreOutcome.PENDING}' AND {{chosen}}
 ORDER BY created_at DESC, id DESC LIMIT $4
 """

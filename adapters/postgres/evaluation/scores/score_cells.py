@@ -43,5 +43,5 @@ def count_scores(scores: str, bucket: str, parts: str) -> str:
              max(number) AS maximum, count(*) FILTER (WHERE number >= threshold) AS passed,
              max(created_at) AS latest_at
       FROM {scores} GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
-    ) AS of_parts GROUP BY 1, 2, 3, 4, 5, 6, 7
+    ) AS counted_parts GROUP BY 1, 2, 3, 4, 5, 6, 7
     """

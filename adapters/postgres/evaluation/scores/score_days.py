@@ -57,7 +57,7 @@ SELECT name, {{bucket}} AS bucket, source, judge_kind, fingerprint, threshold, o
        sum(number_sum) AS number_sum, min(minimum) AS minimum, max(maximum) AS maximum,
        sum(passed_count)::bigint AS passed_count, max(latest_at) AS latest_at,
        max(newest_number_at) AS newest_number_at, sum(number_parts)::text AS packed
-FROM score_days WHERE {IN_PROJECT} {_COUNTED_DAYS} {{of_names}}
+FROM score_days WHERE {IN_PROJECT} {_COUNTED_DAYS} {{names_condition}}
 GROUP BY 1, 2, 3, 4, 5, 6, 7 LIMIT {CELLS_MAX + 1}
 """
 # Bounds of other tables are plain columns in these conditions. With a policy on the table,
@@ -87,7 +87,7 @@ _OF_RANGES: Final = f"""(
       AND created_at >= after AND created_at < before
     OFFSET 0
   ) AS scores
-) AS of_ranges"""
+) AS range_rows"""
 _PARTS: Final = (
     "array_agg(part) FILTER (WHERE part IS NOT NULL) AS parts,"
     " array_agg(n) FILTER (WHERE part IS NOT NULL) AS counts"
@@ -126,7 +126,7 @@ SELECT place, number, sum(n)::bigint AS n FROM (
       AND day >= wanted.first AND day < wanted.past
       AND NOT day = ANY({{changed}}::text[]::date[]) AND {_IS_COMPARED}
     OFFSET 0
-  ) AS of_day CROSS JOIN LATERAL unnest(numbers, counts) AS each (number, n)
+  ) AS day_rows CROSS JOIN LATERAL unnest(numbers, counts) AS each (number, n)
   UNION ALL
   SELECT wanted.place, number, n
   FROM (
@@ -144,7 +144,7 @@ SELECT place, number, sum(n)::bigint AS n FROM (
       AND created_at >= wanted.after AND created_at < wanted.before
       AND number >= wanted.lower AND number < wanted.upper AND {_IS_COMPARED}
     GROUP BY number OFFSET 0
-  ) AS of_range
+  ) AS range_scores
 ) AS found GROUP BY place, number ORDER BY place, number
 """
 
@@ -249,7 +249,7 @@ class ScoreDays:
             first=p.put(_day(self.first)),
             past=p.put(_day(self.past)),
             changed=p.put(self.changed),
-            of_names="" if names is None else f"AND name = ANY({p.put(names)}::text[])",
+            names_condition="" if names is None else f"AND name = ANY({p.put(names)}::text[])",
         )
         return await connection.fetch(sql, *p.values)
 

@@ -125,7 +125,7 @@ def _scores_of_day(target: ScoreTarget) -> str:
       SELECT {COUNTED_COLUMNS} FROM {table}
       WHERE {among} AND created_at >= $3::text::date::timestamptz
         AND created_at < ($3::text::date + 1)::timestamptz
-    ) AS of_day"""
+    ) AS day_scores"""
 
 
 # What is inserted is read first: Citus can't insert straight from a table with a policy.

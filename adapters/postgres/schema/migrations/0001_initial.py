@@ -8,7 +8,7 @@ written and deleted under the lock of the trace's row instead.
 
 Every statement can run again: a process may be killed between the commit and Piccolo's record.
 
-The scripts of SHARED run once, those of OF_GROUP once for each group (docs/adr/0058).
+The scripts of SHARED run once, those of `group_scripts` once for each group (docs/adr/0058).
 """
 
 from collections.abc import Sequence

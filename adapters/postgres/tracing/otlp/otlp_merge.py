@@ -538,8 +538,8 @@ def _bytes_to_map(
     size = 0
     for (project, trace, hex_id), earlier in known.items():
         size += sum(len(one.data) for one in earlier)
-        if (of_trace := fragments.get((project, trace))) is not None:
-            size += sum(len(one.data) for one in of_trace.by_span.get(hex_id, {}).values())
+        if (trace_fragments := fragments.get((project, trace))) is not None:
+            size += sum(len(one.data) for one in trace_fragments.by_span.get(hex_id, {}).values())
     return size
 
 

@@ -220,10 +220,10 @@ class OtlpWriter:
             trace = read[key] = ReadTrace()
             for fragment in fragments:
                 trace.fragments.add(read_fragment(key[1], fragment, self.rules))
-            for hex_id, of_span in trace.fragments.by_span.items():
-                self.rules.check_fragments(len(of_span))
-                if has_span(of_span):
-                    sent = [one.sent for one in of_span.values()]
+            for hex_id, span_fragments in trace.fragments.by_span.items():
+                self.rules.check_fragments(len(span_fragments))
+                if has_span(span_fragments):
+                    sent = [one.sent for one in span_fragments.values()]
                     trace.spans[hex_id] = self.rules.map_span(key[1], sent)
             self.rules.check_spans(len(trace.spans))
         return read

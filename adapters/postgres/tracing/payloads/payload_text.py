@@ -605,8 +605,8 @@ class TextChange:
 
     def whole_head(self) -> Head:
         none = (None, None, None)
-        of_input, of_output = self.head.get("input", none), self.head.get("output", none)
-        return Head(*of_input[:2], *of_output[:2], of_input[2], of_output[2])
+        input_place, output_place = self.head.get("input", none), self.head.get("output", none)
+        return Head(*input_place[:2], *output_place[:2], input_place[2], output_place[2])
 
 
 async def open_changes(

@@ -396,12 +396,12 @@ async def _index(found: Mapping[tuple[ProjectId, TraceId], _Found]) -> list[Inde
     for (project, trace), one in found.items():
         match one:
             case Trace():
-                start, of_trace = one.started_at, next(terms)
+                start, found_terms = one.started_at, next(terms)
             case datetime():
-                start, of_trace = one, PARTIAL
+                start, found_terms = one, PARTIAL
             case None:
-                start, of_trace = NEVER, NO_TERMS
-        indexed.append(IndexedTrace(project, trace, start, of_trace))
+                start, found_terms = NEVER, NO_TERMS
+        indexed.append(IndexedTrace(project, trace, start, found_terms))
     return indexed
 
 

@@ -296,7 +296,7 @@ class CandidateWalk:
 
     async def _fetch_keys(self, before: SpanPlace | None) -> Sequence[Record]:
         project = self.candidates.project
-        of_trace = [one.sql for one in filter_clauses(project, self.matching.trace_filter)]
+        trace_conditions = [one.sql for one in filter_clauses(project, self.matching.trace_filter)]
         conditions = [*served_conditions(self.matching), *other_conditions(self.matching)]
         if before is not None:
             conditions.append(
@@ -306,7 +306,7 @@ class CandidateWalk:
                 )
             )
         among = Sql("trace_id = ANY({}::uuid[])", (self._pending,))
-        source = source_of_traces([among, *of_trace], conditions)
+        source = source_of_traces([among, *trace_conditions], conditions)
         p = Parameters([project])
         table, where = p.sql(source.table), source.where(p, source.rest)
         # The limit is in the SQL text, so that the planner knows how few rows there will be.

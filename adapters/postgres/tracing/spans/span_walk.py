@@ -152,7 +152,7 @@ class SpanWalk:
 
     @property
     def _compares(self) -> bool:
-        return bool(self.source.of_span or self.source.of_trace)
+        return bool(self.source.span_conditions or self.source.trace_clauses)
 
     @property
     def _should_skip_periods(self) -> bool:
@@ -167,7 +167,7 @@ class SpanWalk:
         elif self.last is not None:
             since = self.last.started_at
         found = await fetch_periods(
-            self.connection, self.project, self.matching, self.source.of_trace,
+            self.connection, self.project, self.matching, self.source.trace_clauses,
             SpanPeriod(since or FIRST_INSTANT, until or LAST_INSTANT),
         )  # fmt: skip
         self._periods = [*found] if self.is_descending else [*reversed(found)]
@@ -194,11 +194,11 @@ class SpanWalk:
         p = Parameters([self.project])
         table = p.sql(self.source.table)
         where = self.source.where(p, [*self.source.served, *self._bounds()])
-        matches = " AND ".join(p.all_of(self.source.of_span)) or "true"
+        matches = " AND ".join(p.all_of(self.source.span_conditions)) or "true"
         direction = "DESC" if self.is_descending else "ASC"
         by = ", ".join(f"{key} {direction}" for key in SpanPlace._fields)  # of every level
         with_traces, is_match = "", "is_match"
-        if self.source.of_trace:
+        if self.source.trace_clauses:
             # Spans of a trace are near each other: looking up each trace once takes a few lookups.
             with_traces = f""", matching AS MATERIALIZED (
               SELECT found.trace_id

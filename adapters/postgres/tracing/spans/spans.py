@@ -179,7 +179,7 @@ async def _narrowed(
     within = SpanPeriod(
         matching.started_after or FIRST_INSTANT, matching.started_before or LAST_INSTANT
     )
-    periods = await fetch_periods(connection, project, matching, source.of_trace, within)
+    periods = await fetch_periods(connection, project, matching, source.trace_clauses, within)
     served = " AND ".join([f"s.{IN_PROJECT}", *(one.text for one in source.served)])
     values = tuple(value for one in source.served for value in one.values)
     # OFFSET 0 keeps it a look into an index for each period.

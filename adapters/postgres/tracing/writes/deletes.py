@@ -160,7 +160,7 @@ def _scores_of_sessions(condition: str = "true") -> tuple[str, str]:
       SELECT ctid AS place FROM session_scores
       WHERE {IN_PROJECT} AND session_id BETWEEN over.session AND over.session AND {condition}
       ORDER BY session_id OFFSET 0
-    ) AS of_session
+    ) AS session_traces
     """
     return (
         f"""
