@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import re
 import sys
 import time
@@ -76,6 +77,8 @@ class _Result(msgspec.Struct):
     verdict: str
     why: str
     items: int
+    base_coverage: float
+    candidate_coverage: float
     change: float | None
     low: float | None
     high: float | None
@@ -86,8 +89,16 @@ class _Result(msgspec.Struct):
         if self.change is None:
             return "nothing was measured"
         if self.low is None or self.high is None:
-            return f"{self.change:.4g}"
-        return f"{self.change:.4g} [{self.low:.4g}, {self.high:.4g}]"
+            return f"{self.change:.4g} {self.coverage_text}"
+        return f"{self.change:.4g} [{self.low:.4g}, {self.high:.4g}] {self.coverage_text}"
+
+    @property
+    def coverage_text(self) -> str:
+        """The items that are compared, and the share of each side's cases that has a score."""
+        shares = _percent(self.candidate_coverage)
+        if self.rule.min is None:
+            shares = f"{_percent(self.base_coverage)} and {shares}"
+        return f"over {counted(self.items, 'item')}, {shares} of the cases scored"
 
     @property
     def reason(self) -> str:
@@ -256,6 +267,11 @@ def _is_unfinished(response: Response) -> bool:
 
 
 # --- reports --------------------------------------------------------------------------------------
+
+
+def _percent(share: float) -> str:
+    """Rounded down, so that 100% means all."""
+    return f"{math.floor(1_000 * share) / 10:g}%"
 
 
 def _plain(text: str) -> str:

@@ -162,6 +162,17 @@ def test_baseline_is_that_of_the_test_or_of_its_data():
         assert find_base(one, 2, bases) == found
     assert find_base(one, 1, [other]) == "3"
 
+def test_changes_say_how_many_items_and_cases_they_cover():
+    result = {
+        "rule": {"metric": "m", "max_drop": 0.1}, "verdict": "passed", "why": "w", "needed": None,
+        "items": 40, "base_coverage": 0.99999, "candidate_coverage": 0.952,
+        "change": -0.02, "low": -0.06, "high": 0.02,
+    }
+    found = {"verdict": "passed", "mismatches": [], "rescoring": None}
+    found |= {"new_failures": [], "failures": 0}
+    [_, line] = lines_of(found | {"results": [result]})
+    assert "-0.02 [-0.06, 0.02] over 40 items, 99.9% and 95.2% of the cases scored: w" in line
+
 def test_failures_beyond_those_shown_are_counted():
     failure = {"metric": "m", "item": "i", "base": 1.0, "candidate": 0.0, "results": []}
     none = {"verdict": "regressed", "results": [], "mismatches": [], "rescoring": None}
@@ -171,4 +182,4 @@ def test_failures_beyond_those_shown_are_counted():
         assert len(lines) == 1 + FAILURES_SHOWN + more
 """)
     told = await offline()
-    assert (told.status, "7 passed" in told.output) == (0, True), told.output
+    assert (told.status, "8 passed" in told.output) == (0, True), told.output

@@ -159,6 +159,22 @@ def test_verdict_is_exit_status_and_junit(
     assert f"## Gate: {verdict}" in files["markdown"].read_text()
 
 
+def test_changes_say_how_many_items_and_cases_they_cover(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [rule] = examples.COMPARISON["results"]
+    measured = rule | {"items": 1_020, "base_coverage": 0.99999, "candidate_coverage": 0.952}
+    _, files = reported(tmp_path, examples.COMPARISON | {"results": [measured]})
+    text = "-0.02 [-0.06, 0.02] over 1,020 items, 99.9% and 95.2% of the cases scored"
+    assert text in capsys.readouterr().out
+    assert text.partition("] ")[2] in files["markdown"].read_text()
+    least = measured | {"rule": rule["rule"] | {"max_drop": None, "min": 0.9}}
+    reported(tmp_path, examples.COMPARISON | {"results": [least]})
+    assert "over 1,020 items, 95.2% of the cases scored" in capsys.readouterr().out
+    reported(tmp_path, examples.COMPARISON | {"results": [measured | {"change": None}]})
+    assert "nothing was measured" in capsys.readouterr().out
+
+
 def test_means_say_of_how_many_items_they_are(tmp_path: Path) -> None:
     side = examples.COMPARISON["base"] | {"tokens": None, "tokens_items": 0, "cost_items": 1}
     _, files = reported(tmp_path, examples.COMPARISON | {"base": side})

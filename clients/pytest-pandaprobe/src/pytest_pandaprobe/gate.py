@@ -1,6 +1,7 @@
 """The verdict over an experiment, and its summary."""
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -86,9 +87,22 @@ def _rule(rule: Mapping[str, Any]) -> str:
 def _change(one: Mapping[str, Any]) -> str:
     if one["change"] is None:
         return ""
+    shares = _percent(one["candidate_coverage"])
+    if one["rule"].get("min") is None:
+        shares = f"{_percent(one['base_coverage'])} and {shares}"
+    covered = f"over {_counted(one['items'])}, {shares} of the cases scored: "
     if one["low"] is None or one["high"] is None:
-        return f"{one['change']:.4g}: "
-    return f"{one['change']:.4g} [{one['low']:.4g}, {one['high']:.4g}]: "
+        return f"{one['change']:.4g} {covered}"
+    return f"{one['change']:.4g} [{one['low']:.4g}, {one['high']:.4g}] {covered}"
+
+
+def _counted(items: int) -> str:
+    return f"{items:,} item" if items == 1 else f"{items:,} items"
+
+
+def _percent(share: float) -> str:
+    """Rounded down, so that 100% means all."""
+    return f"{math.floor(1_000 * share) / 10:g}%"
 
 
 def _needed(needed: Mapping[str, Any]) -> str:
