@@ -161,6 +161,18 @@ async def test_erases_everything_of_a_session(fixture):
     assert await fixture.found(erasure, TALK) == ({}, 0)
 
 
+@pytest.mark.parametrize("kind", DataSubjectKind)
+async def test_erases_what_has_the_empty_id(fixture, kind):
+    ours, plane, nameless = project(), fixture.plane, DataSubject(kind, "")
+    label = "user_id" if kind is DataSubjectKind.USER else "session_id"
+    kept = [a_trace(), a_trace(**{label: None})]
+    await fill(plane, ours, a_trace(**{label: ""}), *kept)
+    erasure = await fixture.erase(ours, nameless)
+    assert erasure.rows["traces"] == 1
+    assert {one.id for one in await stored_traces(plane, ours)} == {one.id for one in kept}
+    assert await fixture.found(erasure, nameless) == ({}, 0)
+
+
 async def test_erases_exports_that_may_contain_the_subject(fixture):
     ours, theirs, exports = project(), project(), fixture.world.ports.exporting.exports
     mine, others = an_export(ours), an_export(theirs)

@@ -92,7 +92,7 @@ async def test_late_reports_are_refused_and_new_traces_stored(site: Site) -> Non
         ({}, {""}),
         ({"user_id": None, "session_id": None}, {""}),
         ({"user_id": "u", "session_id": "s"}, {""}),
-        ({"user_id": ""}, {"user_id"}),
+        ({"user_id": "", "session_id": ""}, {""}),
         ({"session_id": "s" * 256}, {"session_id"}),
         ({"user_id": 7}, {"user_id"}),
         ({"user_id": "a\0"}, {"user_id"}),
@@ -105,6 +105,19 @@ async def test_request_without_a_subject_is_refused(
     for path in ("/erasures", f"/erasures/{uuid.uuid4()}/check"):
         assert set(field_errors(await site.http.post(path, headers=head, json=body))) == fields
     assert site.store.erasures == {}
+
+
+@pytest.mark.parametrize("label", ["user_id", "session_id"])
+async def test_empty_id_is_erased_like_any_other(site: Site, label: str) -> None:
+    head, http = site.headers(), site.http
+    gone = await sent(site, head, **{label: ""})
+    kept = await sent(site, head)
+    answer = await http.post("/erasures", headers=head, json={label: ""})
+    assert (answer.status_code, answer.json()["rows"]["traces"]) == (202, 1)
+    path = f"/erasures/{answer.json()['id']}/check"
+    assert (await http.post(path, headers=head, json={label: ""})).json()["is_erased"]
+    assert (await http.get(f"/traces/{gone}", headers=head)).status_code == 404
+    assert (await http.get(f"/traces/{kept}", headers=head)).status_code == 200
 
 
 async def test_check_of_another_subject_is_refused(site: Site) -> None:

@@ -29,7 +29,8 @@ from entrypoints.http.response_structs import ResponseStruct, Source
 
 ONE_SUBJECT: Final = "give either user_id or session_id"
 
-type OwnerId = Annotated[str, Meta(min_length=1, max_length=LABEL_CHARS_MAX)]
+# The empty text is an id too: traces may have it.
+type OwnerId = Annotated[str, Meta(max_length=LABEL_CHARS_MAX)]
 
 
 class EraseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
