@@ -7,7 +7,7 @@ Object.assign(globalThis, {
   matchMedia: () => ({ matches: false, addEventListener: () => {} }),
   document: { documentElement: { dataset: {} } },
 });
-const { NONE, ago, briefInstant, bytes, cost, costHint, count, duration, fieldOf, fullInstant, inPercent, instant, instantOf, latencyHint, percent, plural, pricedText, score, short, speedText, tracesText } = await import("../src/lib/format.ts");
+const { NONE, ago, briefInstant, bytes, cost, costHint, count, duration, fieldOf, fullInstant, inPercent, instant, instantOf, latencyHint, percent, plural, pricedText, score, short, speedText, startOf, tracesText } = await import("../src/lib/format.ts");
 const { zone } = await import("../src/lib/preferences.ts");
 
 const DAY = { year: "numeric", month: "2-digit", day: "2-digit" } as const;
@@ -139,4 +139,9 @@ test("a latency that isn't there has a reason", () => {
   assert.match(latencyHint({ clock_skew: true, latency_ms: null }), /a clock is wrong/);
   assert.equal(latencyHint({ clock_skew: false, latency_ms: null }), "No end was sent");
   assert.equal(latencyHint({ clock_skew: false, latency_ms: 0 }), "");
+});
+
+test("no character is cut in half", () => {
+  const text = "ab😀c";
+  assert.deepEqual([0, 2, 3, 4, 5, 9].map((length) => startOf(text, length)), ["", "ab", "ab", "ab😀", text, text]);
 });

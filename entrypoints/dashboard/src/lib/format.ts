@@ -21,6 +21,16 @@ export function plural(value: number, word: string, words = `${word}s`): string 
   return `${count(value)} ${value === 1 ? word : words}`;
 }
 
+/** Whether the character at `at` is the second half of one, such as of an emoji. */
+export function isLowSurrogate(text: string, at: number): boolean {
+  return (text.charCodeAt(at) & 0xfc00) === 0xdc00;
+}
+
+/** At most the first `length` UTF-16 units of a text. No character is cut in half. */
+export function startOf(text: string, length: number): string {
+  return text.slice(0, isLowSurrogate(text, length) ? length - 1 : length);
+}
+
 /** A number of traces; if `isAtLeast`, there may be more. */
 export function tracesText(total: number, isAtLeast = false): string {
   return `${isAtLeast ? "at least " : ""}${plural(total, "trace")}`;

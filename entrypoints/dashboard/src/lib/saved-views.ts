@@ -1,5 +1,6 @@
 /** Views that a person named: addresses of a list, kept in this browser for each project. */
 import { signal } from "@preact/signals";
+import { startOf } from "./format.ts";
 import { read, write } from "./preferences.ts";
 import { parseViews, viewOf, type SavedView } from "./stored-views.ts";
 
@@ -14,7 +15,7 @@ export function savedViews(project: string): SavedView[] {
 
 /** A view of the same name is replaced; the oldest ones go if there are too many. */
 export function saveView(project: string, name: string, search: string): void {
-  const named = name.trim().slice(0, NAME_MAX);
+  const named = startOf(name.trim(), NAME_MAX);
   const others = savedViews(project).filter((one) => one.name !== named);
   store(project, [...others, { name: named, search: viewOf(search) }].slice(-VIEWS_MAX));
 }

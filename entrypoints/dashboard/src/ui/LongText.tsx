@@ -1,7 +1,7 @@
 /** A text of any length: what is long is folded, and drawn in pieces. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { NONE, plural } from "../lib/format.ts";
+import { isLowSurrogate, NONE, plural, startOf } from "../lib/format.ts";
 import { Button } from "./basics.tsx";
 
 export const TITLE_LENGTH = 1000; // of a text in a tooltip
@@ -27,15 +27,11 @@ function pieces(text: string): JSX.Element[] {
   return found;
 }
 
-function isLowSurrogate(text: string, at: number): boolean {
-  return (text.charCodeAt(at) & 0xfc00) === 0xdc00;
-}
-
 /** A long text is folded, and says how long it is. */
 export function LongText({ text, quoted = false, fold = FOLD_LENGTH }: { text: string; quoted?: boolean; fold?: number }): JSX.Element {
   const [open, setOpen] = useState(false);
   const isLong = text.length > fold;
-  const shown = isLong && !open ? text.slice(0, fold) : text;
+  const shown = isLong && !open ? startOf(text, fold) : text;
   return (
     <span class="text">
       {quoted && <span class="j-mark">"</span>}

@@ -1,7 +1,7 @@
 /** The newest score of a name, in few characters. What was not measured has no number. */
 import type { JSX } from "preact";
 import type { ListedScore } from "../api/types.d.ts";
-import { NONE } from "../lib/format.ts";
+import { NONE, startOf } from "../lib/format.ts";
 
 const SHOWN = 5; // characters of a value
 
@@ -11,7 +11,7 @@ export function ScoreBadge({ score }: { score: ListedScore }): JSX.Element {
   const hint = score.passed === null ? "" : `, ${verdict}: the threshold is ${score.threshold}`;
   return (
     <span class={`score o-${score.outcome} ${score.passed === false ? "not-passed" : ""}`} title={`${score.name}: ${value}${hint}${score.judge_kind === null ? "" : `, ${score.judge_kind}`}`}>
-      <span>{score.name}</span> {score.value === null ? NONE : score.value.slice(0, SHOWN)}
+      <span>{score.name}</span> {score.value === null ? NONE : startOf(score.value, SHOWN)}
       {score.passed !== null && <span role="img" aria-label={verdict}>{score.passed ? " ✓" : " ✗"}</span>}
     </span>
   );

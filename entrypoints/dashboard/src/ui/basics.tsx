@@ -4,6 +4,7 @@ import { Component } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Failure } from "../api/client.ts";
 import { signal } from "@preact/signals";
+import { startOf } from "../lib/format.ts";
 import { offerFocus } from "../lib/keys.ts";
 
 const PATHS: Record<string, string> = {
@@ -118,7 +119,7 @@ export function FailureBox(props: { error: unknown; again?: () => void }): JSX.E
       <Icon name="warn" />
       <div>
         <strong>{failure?.status === 403 ? "Not allowed" : isMissing ? "Not here, or not yours" : isUpdated ? "There is a new version" : "This didn’t work"}</strong>
-        <p>{detail.length > DETAIL_LENGTH ? `${detail.slice(0, DETAIL_LENGTH)} … (the report has all of it)` : detail}</p>
+        <p>{detail.length > DETAIL_LENGTH ? `${startOf(detail, DETAIL_LENGTH)} … (the report has all of it)` : detail}</p>
         {failure && failure.fields.length > 0 && (
           <ul>
             {failure.fields.map((one) => (

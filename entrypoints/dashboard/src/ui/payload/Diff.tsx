@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { textOf } from "../../lib/payload/chat.ts";
-import { bytes, plural } from "../../lib/format.ts";
+import { bytes, plural, startOf } from "../../lib/format.ts";
 import { indented, jsonChanges, type JsonChange } from "../../lib/payload/json-diff.ts";
 import { textBlocks, type Block, type Piece } from "../../lib/payload/text-diff.ts";
 import { Button } from "../basics.tsx";
@@ -101,7 +101,7 @@ function Lines({ left, right }: { left: string; right: string }): JSX.Element {
         <div class="both">
           {[left, right].map((text, index) => (
             <pre key={index} class="raw" role="group" tabIndex={0} aria-label={index === 0 ? "Left" : "Right"}>
-              <LongText text={text.slice(0, SHOWN_LENGTH)} />
+              <LongText text={startOf(text, SHOWN_LENGTH)} />
               {text.length > SHOWN_LENGTH && ` … the first ${bytes(SHOWN_LENGTH)} of ${bytes(text.length)}`}
             </pre>
           ))}

@@ -7,7 +7,7 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, scopeHint } from "../../api/session.ts";
 import { readVerbatim } from "../../api/verbatim.ts";
 import type { DatasetItemResponse, DatasetResponse, DatasetVersionResponse } from "../../api/types.d.ts";
-import { NONE, ago, count, instant, plural } from "../../lib/format.ts";
+import { NONE, ago, count, instant, plural, startOf } from "../../lib/format.ts";
 import { announce, Button, Copy, Dialog, Empty, FailureBox, Loading, useTitle, Failed, Select } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { useSending } from "../../ui/Field.tsx";
@@ -145,7 +145,7 @@ export function Brief({ value }: { value: unknown }): JSX.Element {
   if (isWhole || text.length <= SHOWN_CHARS) return <code class="plain">{text}</code>;
   return (
     <>
-      <code class="plain">{text.slice(0, SHOWN_CHARS)} …</code> <Button class="link" onClick={() => show(true)}>all {count(text.length)} characters</Button>
+      <code class="plain">{startOf(text, SHOWN_CHARS)} …</code> <Button class="link" onClick={() => show(true)}>all {count(text.length)} characters</Button>
     </>
   );
 }

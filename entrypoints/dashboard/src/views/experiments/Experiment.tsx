@@ -6,7 +6,7 @@ import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, scopeHint } from "../../api/session.ts";
 import type { CaseResultResponse, ExperimentItemResponse, ExperimentProgressResponse, PaginatedResponse_ExperimentResponse_ } from "../../api/types.d.ts";
-import { NONE, ago, cost, count, duration, fullInstant, plural } from "../../lib/format.ts";
+import { NONE, ago, cost, count, duration, fullInstant, plural, startOf } from "../../lib/format.ts";
 import { Button, Dialog, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { TITLE_LENGTH } from "../../ui/LongText.tsx";
 import { Head } from "../../ui/Head.tsx";
@@ -141,7 +141,7 @@ export function CaseScores({ results, metric, missing }: { results: readonly Cas
   const numbers = scores.map((one) => (one.value === null || Number.isNaN(Number(one.value)) ? null : Number(one.value)));
   const mean = meanOf(numbers);
   const others = scores.filter((one) => one.value === null);
-  const reasons = [...new Set(scores.map((one) => one.reason ?? one.code ?? one.outcome))].join("\n").slice(0, TITLE_LENGTH);
+  const reasons = startOf([...new Set(scores.map((one) => one.reason ?? one.code ?? one.outcome))].join("\n"), TITLE_LENGTH);
   const scored = numbers.filter((one) => one !== null).length;
   return (
     <span title={reasons}>

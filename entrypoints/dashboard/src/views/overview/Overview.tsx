@@ -4,7 +4,7 @@ import { useRead } from "../../api/queries.ts";
 import { project } from "../../api/session.ts";
 import type { AlertResponse, AnalyticsBucket, ErrorGroupResponse, EvalRunResponse, SpanAnalyticsResponse, TokenCostGroup } from "../../api/types.d.ts";
 import { boundsOf, bucketsOf, bucketZone, STEP_MS, summed } from "../../lib/chart/buckets.ts";
-import { ago, cost, count, duration, NONE, percent, plural, pricedText, score, short } from "../../lib/format.ts";
+import { ago, cost, count, duration, NONE, percent, plural, pricedText, score, short, startOf } from "../../lib/format.ts";
 import { zone } from "../../lib/preferences.ts";
 import { Empty, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
@@ -234,7 +234,7 @@ function Errors({ groups, total }: { groups: readonly ErrorGroupResponse[]; tota
             return (
               <tr key={one.error_group}>
                 <th scope="row">
-                  {sample ? <Link href={`${projectPath(`traces/${sample.trace_id}`)}?span=${sample.span_id}`}>{text.slice(0, 160)}</Link> : text}
+                  {sample ? <Link href={`${projectPath(`traces/${sample.trace_id}`)}?span=${sample.span_id}`}>{startOf(text, 160)}</Link> : text}
                 </th>
                 <td>{one.is_new && <span class="tag">new</span>} {count(one.count)}</td>
                 <td><time>{ago(one.last_seen)}</time></td>

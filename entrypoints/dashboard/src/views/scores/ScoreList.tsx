@@ -5,7 +5,7 @@ import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, scopeHint } from "../../api/session.ts";
 import type { ScoreRevisionResponse, SessionScoreResponse, TraceScoreResponse } from "../../api/types.d.ts";
-import { ago, cost, fullInstant, NONE } from "../../lib/format.ts";
+import { ago, cost, fullInstant, NONE, startOf } from "../../lib/format.ts";
 import { originalOf, type Target } from "../../lib/score-figures.ts";
 import { announce, Button, Dialog, Failed, Form, valueTo, Select } from "../../ui/basics.tsx";
 import { Reason, TITLE_LENGTH } from "../../ui/LongText.tsx";
@@ -48,7 +48,7 @@ export function ScoreList({ of, name, dates, url }: { of: Target; name: string; 
   const columns: Column<Score>[] = [
     { id: "value", label: "Value", cell: (row) => <span class={`o-${row.outcome}`}>{row.value ?? `${NONE} ${row.outcome}`}{originalOf(row.metadata) !== null && <small> was {originalOf(row.metadata)}</small>}</span> },
     { id: "of", label: of === "session" ? "Session" : of === "span" ? "Span" : "Trace", className: "c-name", cell: (row) => <Of score={row} /> },
-    { id: "reason", label: "Reason", className: "c-preview", cell: (row) => <span title={row.reason?.slice(0, TITLE_LENGTH) ?? ""}>{row.reason?.slice(0, 200) ?? NONE}</span> },
+    { id: "reason", label: "Reason", className: "c-preview", cell: (row) => <span title={startOf(row.reason ?? "", TITLE_LENGTH)}>{row.reason == null ? NONE : startOf(row.reason, 200)}</span> },
     { id: "judge", label: "By", cell: (row) => String(memberOf(row.metadata, "model") ?? memberOf(row.metadata, "judge_kind") ?? row.source.toLowerCase()) },
     { id: "cost", label: "Cost", className: "c-number", cell: (row) => <>{costOf(row)}{memberOf(row.metadata, "cache") === "hit" && <span class="tag">cached</span>}</> },
     { id: "at", label: "Created", className: "c-time", cell: (row) => <time title={fullInstant(row.created_at)}>{ago(row.created_at)}</time> },
