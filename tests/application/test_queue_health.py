@@ -39,7 +39,7 @@ def project() -> ProjectId:
     return ProjectId(uuid.uuid4())
 
 
-async def told(
+async def reported(
     evaluating: Evaluating, now: datetime = NOON, seen_at: datetime | None = None
 ) -> HealthStatus:
     """With a worker that was last seen then; by default it is there."""
@@ -51,26 +51,26 @@ async def told(
 
 
 async def test_ok_without_work(evaluating):
-    assert await told(evaluating) == FINE
+    assert await reported(evaluating) == FINE
 
 
 async def test_unplanned_run_is_reported_and_not_ok_after_the_limit(evaluating, project):
     run = a_run(project)
     await evaluating.runs.create(run, work_of(run))
-    assert await told(evaluating, later(seconds=7)) == HealthStatus(
+    assert await reported(evaluating, later(seconds=7)) == HealthStatus(
         ok=True, detail="the oldest job has waited 7 s"
     )
-    assert (await told(evaluating, later(minutes=5))).ok
-    late = await told(evaluating, later(minutes=5, seconds=1))
+    assert (await reported(evaluating, later(minutes=5))).ok
+    late = await reported(evaluating, later(minutes=5, seconds=1))
     assert not late.ok
     assert late.detail == "the oldest job has waited 301 s; workers don't get to it: 1"
 
 
 async def test_missing_workers_are_reported_while_work_waits(evaluating, project):
-    assert await told(evaluating, later(minutes=2), NOON) == FINE
+    assert await reported(evaluating, later(minutes=2), NOON) == FINE
     run = a_run(project)
     await evaluating.runs.create(run, work_of(run))
-    state = await told(evaluating, later(minutes=2), NOON)
+    state = await reported(evaluating, later(minutes=2), NOON)
     words = "the oldest job has waited 120 s; no worker has been seen for 120 s"
     assert state == HealthStatus(ok=True, detail=words)
 
@@ -78,16 +78,16 @@ async def test_missing_workers_are_reported_while_work_waits(evaluating, project
 async def test_running_work_does_not_count_as_waiting(evaluating, project):
     run = await evaluating.start_run(one := a_run(project, 1), work_of(one))
     claim = await evaluating.claim_next(project)
-    assert await told(evaluating, later(minutes=1)) == FINE
+    assert await reported(evaluating, later(minutes=1)) == FINE
     await evaluating.finish(claim)
     assert run.targets == 1
-    assert await told(evaluating, later(hours=1)) == FINE
+    assert await reported(evaluating, later(hours=1)) == FINE
 
 
 async def test_abandoned_work_waits_from_the_end_of_its_lease(evaluating, project):
     await evaluating.start_run(run := a_run(project, 1), work_of(run))
     await evaluating.claim_next(project)
-    assert not (await told(evaluating, later(hours=1))).ok
+    assert not (await reported(evaluating, later(hours=1))).ok
 
 
 async def test_dead_targets_are_counted_and_stay_ok(evaluating, project):
@@ -98,7 +98,7 @@ async def test_dead_targets_are_counted_and_stay_ok(evaluating, project):
         assert await evaluating.work_queue.claim(due.project, due.run, due.target, now)
         now += timedelta(hours=1)
     assert await evaluating.work_queue.claim(due.project, due.run, due.target, now) is None
-    state = await told(evaluating, NOON)
+    state = await reported(evaluating, NOON)
     assert state.ok
     assert "1 target was given up" in (state.detail or "")
 

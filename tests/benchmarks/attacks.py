@@ -305,8 +305,8 @@ def main(chosen: Sequence[str]) -> None:
                         add(during, uvloop.run(measure_quiet_key(port, ours, ROUND_S, refused)))
                         most = max(most, resident_mb(pid))
                     answers += answered
-            told = ", ".join(f"{count:,} {status}" for status, count in sorted(answers.items()))
-            cells = [f"{name} ({told})"]
+            reported = ", ".join(f"{count:,} {status}" for status, count in sorted(answers.items()))
+            cells = [f"{name} ({reported})"]
             for method in ("POST", "GET"):
                 quiet, loud = p99_ms(alone, method), p99_ms(during, method)
                 cells += [f"{quiet:.1f}", f"{loud:.1f}", f"{loud / quiet:.1f} ×"]

@@ -196,8 +196,10 @@ class Watched:
 
     def go(self, url: str, ready: str) -> float:
         """Goes there; returns the ms until an element that `ready` selects was painted."""
-        told: list[float] = []
-        self.devtools.on("Runtime.bindingCalled", lambda call: told.append(float(call["payload"])))
+        reported: list[float] = []
+        self.devtools.on(
+            "Runtime.bindingCalled", lambda call: reported.append(float(call["payload"]))
+        )
         for domain in ("Runtime", "Page"):
             self.devtools.send(f"{domain}.enable")
         self.devtools.send("Runtime.addBinding", {"name": "isShown"})
@@ -205,11 +207,11 @@ class Watched:
         script = self.devtools.send("Page.addScriptToEvaluateOnNewDocument", {"source": source})
         self.page.goto(url, wait_until="commit")
         deadline = time.monotonic() + SHOWN_MAX_S
-        while not told:
+        while not reported:
             assert time.monotonic() < deadline, f"{ready} isn't there"
             self.page.wait_for_timeout(POLL_MS)  # in the driver: the page does nothing for it
         self.devtools.send("Page.removeScriptToEvaluateOnNewDocument", script)
-        return told[0]
+        return reported[0]
 
     @property
     def heap_mb(self) -> float:

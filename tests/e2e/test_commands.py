@@ -385,11 +385,11 @@ async def test_created_organization_has_a_key_and_an_invited_owner(migrated):
     arguments = ("--owner", "Ada@Example.com", "--name", "Acme", "--project", "bot", "--key")
     status, out, err = await command(migrated, "organization", "create", *arguments)
     assert status == 0, err
-    told = dict(line.split(": ", 1) for line in out.splitlines())
-    assert re.fullmatch(r"pp_[0-9a-f]{64}", told["key"])
-    assert told["organization"].endswith(" Acme")
-    assert told["project"].endswith(" bot")
-    assert " ada@example.com, until " in told["invitation"]
+    reported = dict(line.split(": ", 1) for line in out.splitlines())
+    assert re.fullmatch(r"pp_[0-9a-f]{64}", reported["key"])
+    assert reported["organization"].endswith(" Acme")
+    assert reported["project"].endswith(" bot")
+    assert " ada@example.com, until " in reported["invitation"]
     status, out, err = await command(migrated, "organization", "create", "--owner", "nobody")
     assert (status, out) == (1, "")
     assert err == "pandaprobe-server: owner: must be an email address\n"

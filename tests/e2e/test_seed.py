@@ -81,8 +81,8 @@ def test_repeated_seed_stores_same_traces_once(environ):
     for _ in range(2):
         run = run_command(environ, "seed", *options)
         assert run.returncode == 0, run.stderr
-        told = f"60 traces with {spans:,} spans stored in project {name} in "
-        assert run.stdout.startswith(told)
+        reported = f"60 traces with {spans:,} spans stored in project {name} in "
+        assert run.stdout.startswith(reported)
         assert "60/60 100%" in run.stderr
         asyncio.run(assert_stored(environ, name, made))
 

@@ -79,10 +79,12 @@ def test_all_problems_are_reported_without_the_secrets(
         "PANDAPROBE_AUTH_DEV_ISSUER": "on",
     }
     assert main(["serve"], given) == 2
-    told = capsys.readouterr().err
+    reported = capsys.readouterr().err
     names = ("PORT", "AUTH_DEV_ISSUER", "DATABASE_URL", "REDIS_URL", "AUTH_HS256_SECRET")
-    assert [line.split()[1].removeprefix("PANDAPROBE_") for line in told.splitlines()] == [*names]
-    assert not any(one in told for one in (secret, "mysecretpassword", "foobared"))
+    assert [line.split()[1].removeprefix("PANDAPROBE_") for line in reported.splitlines()] == [
+        *names
+    ]
+    assert not any(one in reported for one in (secret, "mysecretpassword", "foobared"))
 
 
 def test_default_passwords_are_case_insensitive() -> None:

@@ -302,9 +302,9 @@ async def test_seed_fails_with_a_count_if_the_store_stays_down():
     await run.run()
     with pytest.raises(
         CommandError, match=r"cannot be reached \(0 of 300 traces are stored"
-    ) as told:
+    ) as reported:
         run.report("demo")
-    assert given_until(str(told.value)) == UNTIL
+    assert given_until(str(reported.value)) == UNTIL
 
 
 async def test_refused_trace_ends_the_seed():

@@ -73,8 +73,8 @@ def test_causes_come_first_and_members_of_groups_last() -> None:
     group = caught(ExceptionGroup(SECRET, [second, TypeError(SECRET)]))
     group.__context__ = caught(OSError(5, SECRET))
     text = traceback_of(group)
-    told = [line for line in text.split("\n") if line and not line.startswith((" ", "Trace"))]
-    assert told == [
+    reported = [line for line in text.split("\n") if line and not line.startswith((" ", "Trace"))]
+    assert reported == [
         "OSError: errno 5",
         DURING_HANDLING,
         "ExceptionGroup",

@@ -121,8 +121,8 @@ async def test_observer_gets_the_outcome_of_a_job(error, outcome):
 
     @contextmanager
     def watch(job: object) -> Iterator[JobOutcome]:
-        seen.append((job, told := JobOutcome()))
-        yield told
+        seen.append((job, reported := JobOutcome()))
+        yield reported
 
     bench = replace(a_workbench([error] if error else []), observe=watch)
     job = EvaluateTargetJob(PROJECT, RUN, "t")
@@ -291,8 +291,8 @@ async def test_failed_periodic_task_runs_again(caplog):
     await asyncio.gather(rounds, return_exceptions=True)
     assert len(calls) >= 3
     assert told_of[:3] == [("sweeping", outcome) for outcome in (PUT_OFF, BROKEN, DONE)]
-    told = [(one.levelname, one.message) for one in caplog.records[:3]]
-    assert told == [
+    reported = [(one.levelname, one.message) for one in caplog.records[:3]]
+    assert reported == [
         ("WARNING", "sweeping is postponed: The database is away (TimeoutError)"),
         ("ERROR", "sweeping failed; it runs again later"),
         ("INFO", "took away 7 rows"),

@@ -234,7 +234,7 @@ async def test_every_request_names_all_ids(site: Site) -> None:
 
 def input_names(document: Any, one: Any) -> Iterator[str]:
     """The names of the query parameters, and of the body's fields at every depth."""
-    yield from (told["name"] for told in one["parameters"] if told["in"] == "query")
+    yield from (reported["name"] for reported in one["parameters"] if reported["in"] == "query")
     yield from _fields(document, one.get("requestBody", {}))
 
 

@@ -199,9 +199,9 @@ async def test_cancelled_caller_does_not_cancel_others(keys, inner, leaving):
 
 
 async def test_load_without_callers_fails_silently(keys, inner):
-    told = []
+    reported = []
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _loop, context: told.append(context))
+    loop.set_exception_handler(lambda _loop, context: reported.append(context))
     try:
         key = inner.key()
         inner.gate, inner.fail = asyncio.Event(), Unavailable("down")
@@ -214,7 +214,7 @@ async def test_load_without_callers_fails_silently(keys, inner):
         await turns()
     finally:
         loop.set_exception_handler(None)
-    assert (told, inner.asked) == ([], 1)
+    assert (reported, inner.asked) == ([], 1)
 
 
 async def test_oldest_entry_is_evicted(keys, inner):

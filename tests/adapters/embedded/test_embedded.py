@@ -371,8 +371,8 @@ spawn("env", ["env"], stop_signals=(signal.SIGTERM,)).process.wait()
 def test_child_environment_has_no_secrets():
     known = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "sk-planted"}
     known |= {"PANDAPROBE_DATABASE_URL": "postgresql://u:planted@h/d"}
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-c", TELLING], env=known, capture_output=True, text=True, check=True
     )
-    assert "PATH=" in told.stdout
-    assert "planted" not in told.stdout
+    assert "PATH=" in reported.stdout
+    assert "planted" not in reported.stdout

@@ -297,8 +297,8 @@ async def test_new_origin_of_a_key_is_audited(world):
         await world.authenticate_key(secret, "bot", origin)
     used = AuditAction.API_KEY_USED
     entries = [one for one in world.store.audit_log.values() if one.action is used]
-    told = [(one.action, one.at, one.actor.origin) for one in entries]
-    assert told == [(used, at(0), HOME), (used, at(2), Origin("198.51.100.7", "sdk/1"))]
+    reported = [(one.action, one.at, one.actor.origin) for one in entries]
+    assert reported == [(used, at(0), HOME), (used, at(2), Origin("198.51.100.7", "sdk/1"))]
     for entry in entries:
         assert (entry.organization_id, entry.resource_id) == (ours, str(key.id))
         assert entry.actor == Actor(key_id=key.id, name=key.prefix, origin=entry.actor.origin)
@@ -470,12 +470,12 @@ async def test_default_organization_is_that_of_the_oldest_membership(world):
 async def test_other_organization_is_forbidden_whether_or_not_it_exists(world):
     ada = await world.ada()
     world.join(ada.user.id)
-    told = []
+    reported = []
     for named in (world.organization(), OrganizationId(uuid.uuid4())):
         with pytest.raises(Forbidden) as refused:
             await world.resolve(ada, named)
-        told.append(refused.value.message)
-    assert told[0] == told[1]
+        reported.append(refused.value.message)
+    assert reported[0] == reported[1]
 
 
 # --- projects ------------------------------------------------------------------------------------
@@ -499,12 +499,12 @@ async def test_other_organizations_project_is_not_found_with_the_text_for_unknow
     _, secret = await world.key(world.organization())
     theirs = (await world.enter(secret, "bot")).project_id
     membership = await world.resolve_membership(ada, ours)
-    told = []
+    reported = []
     for project in (theirs, ProjectId(uuid.uuid4())):
         with pytest.raises(NotFound) as missing:
             await world.resolve_project(ada, membership, project)
-        told.append(missing.value.message)
-    assert told == ["Project not found or not in your organization"] * 2
+        reported.append(missing.value.message)
+    assert reported == ["Project not found or not in your organization"] * 2
 
 
 async def test_unreachable_projects_are_not_missing(world):

@@ -29,8 +29,8 @@ async def sent(world, ours, ada, bob):
 
 async def statuses(world, ours, ada) -> list[InvitationStatus]:
     """As the organization sees them, newest first."""
-    told = await world.do.identity.list_invitations(await world.membership(ours, ada))
-    return [one.invitation.status for one in told]
+    reported = await world.do.identity.list_invitations(await world.membership(ours, ada))
+    return [one.invitation.status for one in reported]
 
 
 # --- inviting ------------------------------------------------------------------------------------
@@ -155,8 +155,8 @@ async def test_invitations_are_listed_newest_first_with_any_status(world, ours, 
         if n == 2:
             await do.identity.accept_invitation(bob, asked[2].id)
     await do.identity.revoke_invitation(ada, ours, asked[3].id)
-    told = await do.identity.list_invitations(await world.membership(ours, ada))
-    assert [one.invitation.id for one in told] == [one.id for one in reversed(asked)]
+    reported = await do.identity.list_invitations(await world.membership(ours, ada))
+    assert [one.invitation.id for one in reported] == [one.id for one in reversed(asked)]
     kept = ["PENDING", "REVOKED", "ACCEPTED", "DECLINED"]
     assert await statuses(world, ours, ada) == [*kept, "PENDING"]
     world.now = asked[0].expires_at
@@ -189,8 +189,8 @@ async def test_invitation_of_a_deleted_organization_is_hidden(world, ours, ada, 
 
 async def test_invitation_shows_new_name_of_renamed_organization(world, ours, ada, bob, sent):
     await world.do.identity.rename_organization(ada, ours, "Renamed")
-    [told] = await world.do.identity.list_my_invitations(bob)
-    assert told == replace(sent, organization_name="Renamed")
+    [reported] = await world.do.identity.list_my_invitations(bob)
+    assert reported == replace(sent, organization_name="Renamed")
 
 
 # --- answering -----------------------------------------------------------------------------------
@@ -234,14 +234,14 @@ async def test_invitation_to_another_address_is_forbidden_with_any_status(
     world, ours, ada, bob, sent, answer
 ):
     other = await world.person("other")
-    told = set()
+    reported = set()
     with pytest.raises(Forbidden) as refused:
         await answer(world.do, other, sent.invitation.id)
-    told.add(refused.value.message)
+    reported.add(refused.value.message)
     await world.do.identity.decline_invitation(bob, sent.invitation.id)
     with pytest.raises(Forbidden) as refused:
         await answer(world.do, other, sent.invitation.id)
-    assert told == {refused.value.message}
+    assert reported == {refused.value.message}
     assert other.user.id not in await world.roles(ours)
 
 

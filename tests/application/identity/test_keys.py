@@ -131,9 +131,9 @@ async def test_keys_are_listed_newest_first_with_revoked_and_expired_ones(world,
         made.append(key)
     await world.do.identity.revoke_key(ada, ours, made[1].id)
     world.forward(days=100)
-    told = await listed(world, ours, ada)
-    assert [one.name for one in told] == ["c", "b", "a"]
-    assert [one.is_active(world.now) for one in told] == [True, False, False]
+    reported = await listed(world, ours, ada)
+    assert [one.name for one in reported] == ["c", "b", "a"]
+    assert [one.is_active(world.now) for one in reported] == [True, False, False]
 
 
 # --- rotating ------------------------------------------------------------------------------------
@@ -246,13 +246,13 @@ async def test_key_issued_by_operator_is_listed_audited_and_revocable(world, our
     key, secret = await world.do.identity.issue_key(ours, name="operator's")
     assert key.created_by is None
     assert await listed(world, ours, ada) == [key]
-    told = (await world.log(ours))[0]
-    assert (told.action, told.actor, told.resource_id) == (
+    reported = (await world.log(ours))[0]
+    assert (reported.action, reported.actor, reported.resource_id) == (
         AuditAction.API_KEY_CREATED,
         OPERATOR,
         str(key.id),
     )
-    assert told.detail == {"name": "operator's", "prefix": key.prefix}
+    assert reported.detail == {"name": "operator's", "prefix": key.prefix}
     await world.do.identity.revoke_key(ada, ours, key.id)
     with pytest.raises(Unauthenticated):
         await world.do.identity.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)

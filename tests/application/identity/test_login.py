@@ -97,17 +97,17 @@ async def test_login_code_expires_to_the_microsecond(world, ours, ada, code):
 
 
 async def test_refusals_have_one_text(world, ours, bob, bot, code):
-    told = []
+    reported = []
     used = await world.do.identity.issue_login_code(bob, ours, bot.id, challenge_of(VERIFIER), "x")
     await world.do.identity.exchange_login_code(used, VERIFIER, TERMINAL)
     for one, verifier in ((code, "wrong"), ("unknown", VERIFIER), ("\ud800", "\0"), (used, "")):
         with pytest.raises(Unauthenticated) as refused:
             await world.do.identity.exchange_login_code(one, verifier, TERMINAL)
-        told.append(refused.value.message)
+        reported.append(refused.value.message)
     world.forward(minutes=3)
     with pytest.raises(Unauthenticated) as refused:
         await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
-    assert {*told, refused.value.message} == {told[0]}
+    assert {*reported, refused.value.message} == {reported[0]}
 
 
 async def test_login_code_of_removed_member_is_refused(world, ours, ada, bob, code):

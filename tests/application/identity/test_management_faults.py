@@ -166,8 +166,8 @@ async def test_stored_rows_contain_no_secret(name):
         secrets.append(answer)
     elif isinstance(answer, tuple):
         secrets += [one for one in answer if isinstance(one, str)]
-    told = repr(scene.snapshot())
-    assert not [secret for secret in secrets if secret in told]
+    reported = repr(scene.snapshot())
+    assert not [secret for secret in secrets if secret in reported]
 
 
 SAME = {

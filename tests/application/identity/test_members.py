@@ -22,14 +22,14 @@ async def test_members_are_listed_oldest_first_with_name_and_address(world, ours
     for name in ("zoe", "bob"):
         world.forward(seconds=1)
         people.append(await world.member(ours, name))
-    told = await world.do.identity.directory.members(ours)
-    assert [one.membership.user_id for one in told] == [one.user.id for one in people]
-    assert [(one.display_name, one.email) for one in told] == [
+    reported = await world.do.identity.directory.members(ours)
+    assert [one.membership.user_id for one in reported] == [one.user.id for one in people]
+    assert [(one.display_name, one.email) for one in reported] == [
         ("Ada", "ada@example.com"),
         ("Zoe", "zoe@example.com"),
         ("Bob", "bob@example.com"),
     ]
-    assert [one.membership.role for one in told] == [OWNER, MEMBER, MEMBER]
+    assert [one.membership.role for one in reported] == [OWNER, MEMBER, MEMBER]
 
 
 # --- roles ---------------------------------------------------------------------------------------

@@ -74,8 +74,8 @@ async def test_organizations_are_listed_newest_membership_first(world, ada):
     older = await world.do.identity.create_organization(other, "older")
     world.forward(seconds=1)
     await world.join(older.id, ada, Role.MEMBER)
-    told = await world.do.identity.directory.organizations(ada.user.id)
-    assert told == [(older, Role.MEMBER), (own["two"], Role.OWNER), (own["one"], Role.OWNER)]
+    reported = await world.do.identity.directory.organizations(ada.user.id)
+    assert reported == [(older, Role.MEMBER), (own["two"], Role.OWNER), (own["one"], Role.OWNER)]
 
 
 async def test_deleted_organization_is_forbidden(world, ada, ours):
@@ -165,9 +165,9 @@ async def test_user_without_organization_gets_a_new_one(world, ada, ours):
 async def test_audit_log_outlives_its_organization(world, ada, ours):
     await world.do.identity.rename_organization(ada, ours, "Last words")
     await world.do.identity.delete_organization(ada, ours)
-    told = [(one.action, one.detail) for one in await world.log(ours)]
-    assert told[0] == (AuditAction.ORGANIZATION_DELETED, {"name": "Last words"})
-    assert len(told) == 3
+    reported = [(one.action, one.detail) for one in await world.log(ours)]
+    assert reported[0] == (AuditAction.ORGANIZATION_DELETED, {"name": "Last words"})
+    assert len(reported) == 3
 
 
 # --- the audit log -------------------------------------------------------------------------------

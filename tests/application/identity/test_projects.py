@@ -100,9 +100,9 @@ async def test_change_keeps_fields_that_are_not_given(world, ours, ada, bot):
     membership = await world.membership(ours, ada)
     assert await do.identity.projects.get(membership.organization_id, bot.id) == described
     assert (described.id, described.created_at) == (bot.id, bot.created_at)
-    told = [one.detail for one in await world.log(ours)][:2]
+    reported = [one.detail for one in await world.log(ours)][:2]
     described = {"from": "new", "to": "new", "description": "changed"}
-    assert told == [described, {"from": "bot", "to": "new"}]
+    assert reported == [described, {"from": "bot", "to": "new"}]
 
 
 async def test_change_to_a_taken_name_changes_nothing(world, ours, ada, bot):

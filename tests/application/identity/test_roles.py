@@ -36,17 +36,17 @@ async def test_outsider_has_no_rights(name):
     scene, write = await Scene.new(), WRITES[name]
     stranger = await scene.world.person("stranger")
     before = scene.snapshot()
-    told = set()
+    reported = set()
     for who in (stranger, scene.invited):
         with pytest.raises(Forbidden) as refused:
             await write.act(scene.world.do, scene, who)
-        told.add(refused.value.message)
+        reported.add(refused.value.message)
     assert scene.snapshot() == before
     # In the same words as for an organization that never was.
     nowhere = OrganizationId(uuid.uuid4())
     with pytest.raises(Forbidden) as refused:
         await scene.world.do.identity.rename_organization(stranger, nowhere, "New")
-    assert told == {refused.value.message}
+    assert reported == {refused.value.message}
 
 
 @pytest.mark.parametrize("name", WRITES)

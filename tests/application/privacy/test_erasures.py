@@ -76,9 +76,9 @@ async def test_small_erasure_finishes_in_the_request_and_is_audited(world, ada, 
     assert asked.actor == caller.actor
     assert over.actor == receipt.requested_by == replace(caller.actor, origin=UNKNOWN_ORIGIN)
     assert asked.resource_id == over.resource_id == str(receipt.id)
-    told = {"project_id": str(caller.project_id), "kind": "user"}
-    assert asked.detail == told
-    assert over.detail == told | {"receipt_sha256": receipt.sha256}
+    reported = {"project_id": str(caller.project_id), "kind": "user"}
+    assert asked.detail == reported
+    assert over.detail == reported | {"receipt_sha256": receipt.sha256}
 
 
 async def test_receipts_have_different_hashes(world, caller):

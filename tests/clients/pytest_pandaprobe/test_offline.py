@@ -45,18 +45,18 @@ async def test_results_are_uploaded_later(online: Pytest, workers: list[str]) ->
     write_items(online)
     online.write(TESTS)
     online.environ, service = {}, online.environ
-    told = await online(*workers)
-    assert (told.status, "8 passed" in told.output) == (0, True), told.output
-    assert "offline: PANDAPROBE_ENDPOINT or PANDAPROBE_API_KEY isn't set" in told.output
-    assert "python -m pytest_pandaprobe " in told.output
+    reported = await online(*workers)
+    assert (reported.status, "8 passed" in reported.output) == (0, True), reported.output
+    assert "offline: PANDAPROBE_ENDPOINT or PANDAPROBE_API_KEY isn't set" in reported.output
+    assert "python -m pytest_pandaprobe " in reported.output
     assert len(await online.experiments()) == 1
-    told = await online("pandaprobe-results.json", **UPLOAD)
-    assert (told.status, "set PANDAPROBE_ENDPOINT" in told.output) == (2, True)
+    reported = await online("pandaprobe-results.json", **UPLOAD)
+    assert (reported.status, "set PANDAPROBE_ENDPOINT" in reported.output) == (2, True)
     online.environ = service
     for _ in range(2):  # again: the same experiment
-        told = await online("pandaprobe-results.json", **UPLOAD)
+        reported = await online("pandaprobe-results.json", **UPLOAD)
         [made, _] = await online.experiments()
-        assert told.output == f"test_agent.py::test_answer: experiment {made['id']}\n"
+        assert reported.output == f"test_agent.py::test_answer: experiment {made['id']}\n"
     assert await online.outputs(made["id"]) == dict.fromkeys(CAPITALS, 2)
     assert made["closed_at"] is not None
 
@@ -68,32 +68,36 @@ async def test_other_items_are_not_uploaded(online: Pytest) -> None:
     online.environ, service = {}, online.environ
     assert (await online()).status == 0
     online.environ = service
-    told = await online("pandaprobe-results.json", **UPLOAD)
-    assert (told.status, "aren't those" in told.output) == (1, True), told.output
+    reported = await online("pandaprobe-results.json", **UPLOAD)
+    assert (reported.status, "aren't those" in reported.output) == (1, True), reported.output
     assert len(await online.experiments()) == 1
 
 
 async def test_offline_session_gives_no_verdict(offline: Pytest) -> None:
     write_items(offline)
     offline.write(TESTS)
-    told = await offline("--pandaprobe-base", "77777777-7777-4777-8777-777777777771")
-    assert (told.status, "offline there is no verdict" in told.output) == (1, True), told.output
+    reported = await offline("--pandaprobe-base", "77777777-7777-4777-8777-777777777771")
+    assert (reported.status, "offline there is no verdict" in reported.output) == (1, True), (
+        reported.output
+    )
 
 
 async def test_wrong_files(offline: Pytest) -> None:
     offline.write(TESTS)
-    told = await offline()
-    assert (told.status, f"{DATASET}.ndjson" in told.output) == (2, True), told.output
+    reported = await offline()
+    assert (reported.status, f"{DATASET}.ndjson" in reported.output) == (2, True), reported.output
     (offline.folder / f"{DATASET}.ndjson").write_text('{"id": "a"}\n{\n')
-    told = await offline("--pandaprobe-items", ".")
-    assert (told.status, "ndjson, line 2: " in told.output) == (2, True), told.output
+    reported = await offline("--pandaprobe-items", ".")
+    assert (reported.status, "ndjson, line 2: " in reported.output) == (2, True), reported.output
     (offline.folder / f"{DATASET}.ndjson").write_text('{"id": "a"}\n{"id": "a", "split": "test"}\n')
-    told = await offline("--pandaprobe-items", ".")
-    assert (told.status, "line 2: the id a is there twice" in told.output) == (2, True), told.output
+    reported = await offline("--pandaprobe-items", ".")
+    assert (reported.status, "line 2: the id a is there twice" in reported.output) == (2, True), (
+        reported.output
+    )
     offline.environ = {"PANDAPROBE_ENDPOINT": "http://127.0.0.1:1", "PANDAPROBE_API_KEY": "x"}
     (offline.folder / "results.json").write_text("[]")
-    told = await offline("results.json", **UPLOAD)
-    assert (told.status, "has no results" in told.output) == (1, True), told.output
+    reported = await offline("results.json", **UPLOAD)
+    assert (reported.status, "has no results" in reported.output) == (1, True), reported.output
 
 
 async def test_parts_of_the_plugin_alone(offline: Pytest) -> None:
@@ -127,8 +131,8 @@ def test_rejected_results_of_each_request_are_named():
     why = {"index": 0, "errors": [{"field": "trace_id", "message": "is unknown"}]}
     service = service_of(Scripted({"rejected": []}, {"rejected": [why]}))
     results = [{"item": str(n), "repetition": 1} for n in range(RESULTS_PER_REQUEST + 1)]
-    told = service.report("x", results)
-    assert told == [f"{RESULTS_PER_REQUEST}, repetition 1: trace_id is unknown"]
+    reported = service.report("x", results)
+    assert reported == [f"{RESULTS_PER_REQUEST}, repetition 1: trace_id is unknown"]
 
 def test_closed_experiment_is_closed_again():
     transport = Scripted({"closed_at": "2026-03-01T09:00:00Z"}, {})
@@ -181,5 +185,5 @@ def test_failures_beyond_those_shown_are_counted():
         lines = [*lines_of(none | {"new_failures": [failure] * count, "failures": count})]
         assert len(lines) == 1 + FAILURES_SHOWN + more
 """)
-    told = await offline()
-    assert (told.status, "8 passed" in told.output) == (0, True), told.output
+    reported = await offline()
+    assert (reported.status, "8 passed" in reported.output) == (0, True), reported.output

@@ -26,11 +26,11 @@ def test_answer(case):
     case.result(answer(case.expected))
     assert case.item != "Peru", "a test that fails has a result too"
 """)
-    told = await online("-vv")
-    assert told.status == 1, told.output
-    assert "test_agent.py::test_answer[France-2] PASSED" in told.output
-    assert "2 failed, 6 passed" in told.output
-    assert "test_agent.py::test_answer: 8 of 8 cases have a result" in told.output
+    reported = await online("-vv")
+    assert reported.status == 1, reported.output
+    assert "test_agent.py::test_answer[France-2] PASSED" in reported.output
+    assert "2 failed, 6 passed" in reported.output
+    assert "test_agent.py::test_answer: 8 of 8 cases have a result" in reported.output
     [made, _] = await online.experiments()
     assert (made["name"], made["git"]["sha"]) == ("test_agent.py::test_answer", "9fceb02")
     assert (made["git"]["branch"], made["repetitions"]) == ("shorter", 2)
@@ -47,8 +47,8 @@ def test_answer(case):
         pytest.skip()
     answer(case.expected, metadata=case.metadata)
 """)
-    told = await online()
-    assert told.status == 0, told.output
+    reported = await online()
+    assert reported.status == 0, reported.output
     [made, _] = await online.experiments()
     assert await online.outputs(made["id"]) == {"France": 1, "Italy": 1, "Japan": 1, "Peru": 0}
 
@@ -56,9 +56,12 @@ def test_answer(case):
 async def test_workers_share_one_experiment(online: Pytest) -> None:
     await online.project.prepare()
     online.write(RIGHT)
-    told = await online("-n", "2", "-vv")
-    assert told.status == 0, told.output
-    assert {worker for worker in ("[gw0]", "[gw1]") if worker in told.output} == {"[gw0]", "[gw1]"}
+    reported = await online("-n", "2", "-vv")
+    assert reported.status == 0, reported.output
+    assert {worker for worker in ("[gw0]", "[gw1]") if worker in reported.output} == {
+        "[gw0]",
+        "[gw1]",
+    }
     [made, _] = await online.experiments()
     assert await online.outputs(made["id"]) == dict.fromkeys(CAPITALS, 1)
 
@@ -73,18 +76,18 @@ def test_answer(case, temperature):
 """
     for values, status in (("[0]", 0), ("[0, 1]", 1)):
         online.write(f"VALUES = {values}\n{tests}")
-        told = await online()
-        assert (told.status, "are the same case" in told.output) == (status, status == 1), (
-            told.output
+        reported = await online()
+        assert (reported.status, "are the same case" in reported.output) == (status, status == 1), (
+            reported.output
         )
 
 
 async def test_collecting_makes_no_experiment(online: Pytest) -> None:
     await online.project.prepare()
     online.write(RIGHT)
-    told = await online("--collect-only")
-    assert "test_answer[Japan]" in told.output
-    assert (told.status, len(await online.experiments())) == (0, 1)
+    reported = await online("--collect-only")
+    assert "test_answer[Japan]" in reported.output
+    assert (reported.status, len(await online.experiments())) == (0, 1)
 
 
 async def test_gate_fails_the_session(online: Pytest) -> None:
@@ -94,32 +97,34 @@ async def test_gate_fails_the_session(online: Pytest) -> None:
     (online.folder / "gate.json").write_text(json.dumps(rules))
     options = ("--pandaprobe-base", base, "--pandaprobe-gate", "gate.json")
     online.write(RIGHT.replace("case.expected", "case.expected if case.item > 'q011' else '?'"))
-    told = await online(*options)
-    assert told.status == 1, told.output
-    assert "20 passed" in told.output
-    assert "gate: regressed" in told.output
-    assert "regressed: as_expected max_drop 0.05: -0.6 [" in told.output
-    assert "new failure: q000: as_expected 1 before, 0 now; trace " in told.output
+    reported = await online(*options)
+    assert reported.status == 1, reported.output
+    assert "20 passed" in reported.output
+    assert "gate: regressed" in reported.output
+    assert "regressed: as_expected max_drop 0.05: -0.6 [" in reported.output
+    assert "new failure: q000: as_expected 1 before, 0 now; trace " in reported.output
     online.write(RIGHT)
-    told = await online(*options)
-    assert (told.status, "gate: inconclusive" in told.output) == (1, True), told.output
-    assert "would decide it" in told.output
-    told = await online(*options, "--pandaprobe-allow-inconclusive")
-    assert told.status == 0, told.output
+    reported = await online(*options)
+    assert (reported.status, "gate: inconclusive" in reported.output) == (1, True), reported.output
+    assert "would decide it" in reported.output
+    reported = await online(*options, "--pandaprobe-allow-inconclusive")
+    assert reported.status == 0, reported.output
     wide = 'rules = [{metric = "as_expected", max_drop = 0.9}]\n'
     (online.folder / "gate.toml").write_text(wide)
     setting = f"[pytest]\npandaprobe_gate = gate.toml\npandaprobe_base = {base}\n"
     (online.folder / "pytest.ini").write_text(setting)
-    told = await online()
-    assert (told.status, "gate: pass" in told.output) == (0, True), told.output
+    reported = await online()
+    assert (reported.status, "gate: pass" in reported.output) == (0, True), reported.output
     for option, status in (("--collect-only", 0), ("-k=nothing", 5)):
         assert (await online(option)).status == status
     online.write(RIGHT + "\ndef test_plain(): ...\n")
-    told = await online("-k", "plain")
-    assert (told.status, "gate: no marked test ran" in told.output) == (1, True), told.output
+    reported = await online("-k", "plain")
+    assert (reported.status, "gate: no marked test ran" in reported.output) == (1, True), (
+        reported.output
+    )
     online.write(RIGHT)
-    told = await online("-k", "q001")
-    assert (told.status, "gate: incomplete" in told.output) == (1, True), told.output
+    reported = await online("-k", "q001")
+    assert (reported.status, "gate: incomplete" in reported.output) == (1, True), reported.output
 
 
 async def test_each_test_has_a_baseline_of_its_own(online: Pytest) -> None:
@@ -133,11 +138,13 @@ async def test_each_test_has_a_baseline_of_its_own(online: Pytest) -> None:
     (online.folder / "gate.toml").write_text(wide)
     options = ["--pandaprobe-gate", "gate.toml"]
     each = [word for base in bases for word in ("--pandaprobe-base", base)]
-    told = await online(*options, *each)
-    assert (told.status, told.output.count("gate: pass")) == (0, 2), told.output
+    reported = await online(*options, *each)
+    assert (reported.status, reported.output.count("gate: pass")) == (0, 2), reported.output
     other = await online.project.run({one: [one] for one in ids})
-    told = await online(*options, "--pandaprobe-base", other, "--pandaprobe-base", bases[0])
-    assert (told.status, told.output.count("has no baseline, or several")) == (1, 1), told.output
+    reported = await online(*options, "--pandaprobe-base", other, "--pandaprobe-base", bases[0])
+    assert (reported.status, reported.output.count("has no baseline, or several")) == (1, 1), (
+        reported.output
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,25 +164,29 @@ async def test_each_test_has_a_baseline_of_its_own(online: Pytest) -> None:
 async def test_wrong_marker(online: Pytest, mark: str, message: str) -> None:
     await online.project.prepare()
     online.write(f"\n{mark})\ndef test_answer(case): ...\n")
-    told = await online()
-    assert (told.status, message in told.output) == (2, True), told.output
+    reported = await online()
+    assert (reported.status, message in reported.output) == (2, True), reported.output
 
 
 async def test_unknown_metric_fails_the_tests(online: Pytest) -> None:
     await online.project.prepare()
     online.write(RIGHT.replace("as_expected", "nothing"))
-    told = await online()
-    assert (told.status, "4 errors" in told.output) == (1, True), told.output
-    assert "POST /experiments: 422" in told.output
+    reported = await online()
+    assert (reported.status, "4 errors" in reported.output) == (1, True), reported.output
+    assert "POST /experiments: 422" in reported.output
 
 
 async def test_fixture_and_marker_need_each_other(online: Pytest) -> None:
     online.write("\ndef test_answer(case): ...\n")
-    told = await online()
-    assert (told.status, "needs the marker pandaprobe" in told.output) == (1, True), told.output
+    reported = await online()
+    assert (reported.status, "needs the marker pandaprobe" in reported.output) == (1, True), (
+        reported.output
+    )
     online.write(f"\n{MARK})\ndef test_answer(): ...\n")
-    told = await online()
-    assert (told.status, "has no argument `case`" in told.output) == (2, True), told.output
+    reported = await online()
+    assert (reported.status, "has no argument `case`" in reported.output) == (2, True), (
+        reported.output
+    )
 
 
 async def test_settings_may_have_blanks_around_them(online: Pytest) -> None:
@@ -188,8 +199,8 @@ async def test_settings_may_have_blanks_around_them(online: Pytest) -> None:
 def test_answer(case):
     case.result(uuid.uuid4())
 """)
-    told = await online()
-    assert told.status == 0, told.output
+    reported = await online()
+    assert reported.status == 0, reported.output
 
 
 @pytest.mark.parametrize(
@@ -200,16 +211,20 @@ async def test_wrong_settings_are_named_without_the_key(
 ) -> None:
     online.environ[f"PANDAPROBE_{name}"] = value
     online.write(RIGHT)
-    told = await online()
-    assert (told.status, f"PANDAPROBE_{name} is invalid" in told.output) == (4, True), told.output
-    assert "pp_se" not in told.output
+    reported = await online()
+    assert (reported.status, f"PANDAPROBE_{name} is invalid" in reported.output) == (4, True), (
+        reported.output
+    )
+    assert "pp_se" not in reported.output
 
 
 async def test_unreachable_service(online: Pytest) -> None:
     online.environ["PANDAPROBE_ENDPOINT"] = "http://127.0.0.1:1"
     online.write(RIGHT)
-    told = await online()
-    assert (told.status, "127.0.0.1:1 isn't reached" in told.output) == (2, True), told.output
+    reported = await online()
+    assert (reported.status, "127.0.0.1:1 isn't reached" in reported.output) == (2, True), (
+        reported.output
+    )
 
 
 async def test_gate_waits_while_the_service_is_away(offline: Pytest) -> None:
@@ -244,8 +259,8 @@ def test_a_known_server_that_is_away_is_asked_again():
         service.close("x")
     assert Restarting.answers == [None]
 """)
-    told = await offline()
-    assert (told.status, "2 passed" in told.output) == (0, True), told.output
+    reported = await offline()
+    assert (reported.status, "2 passed" in reported.output) == (0, True), reported.output
 
 
 async def test_rejected_results_fail_the_session(online: Pytest) -> None:
@@ -257,11 +272,11 @@ def test_answer(case):
     SAME.append(answer(case.expected))
     case.result(SAME[0] if case.item in ("Italy", "Peru") else SAME[-1])
 """)
-    told = await online()
-    assert (told.status, "4 passed" in told.output) == (1, True), told.output
+    reported = await online()
+    assert (reported.status, "4 passed" in reported.output) == (1, True), reported.output
     for item in ("Italy", "Peru"):
         why = f"rejected: {item}, repetition 1: trace_id is the result of another case"
-        assert f"test_agent.py::test_answer: {why}" in told.output
+        assert f"test_agent.py::test_answer: {why}" in reported.output
     [made, _] = await online.experiments()
     assert await online.outputs(made["id"]) == {"France": 1, "Italy": 0, "Japan": 1, "Peru": 0}
     assert made["closed_at"] is not None
@@ -281,12 +296,12 @@ def lost(pytestconfig):
             plugin.run.service.client.headers["X-API-Key"] = "lost"
 """
     )
-    told = await online()
-    assert (told.status, "4 passed" in told.output) == (1, True), told.output
-    assert "GET /experiments/" in told.output
-    told = await online("pandaprobe-results.json", module="pytest_pandaprobe")
+    reported = await online()
+    assert (reported.status, "4 passed" in reported.output) == (1, True), reported.output
+    assert "GET /experiments/" in reported.output
+    reported = await online("pandaprobe-results.json", module="pytest_pandaprobe")
     [made, _] = await online.experiments()
-    assert (told.status, made["id"] in told.output) == (0, True), told.output
+    assert (reported.status, made["id"] in reported.output) == (0, True), reported.output
     assert await online.outputs(made["id"]) == dict.fromkeys(CAPITALS, 1)
 
 
@@ -299,5 +314,5 @@ async def test_wrong_gate_is_refused_before_any_test(online: Pytest) -> None:
         (("--pandaprobe-gate", "missing.toml", *base), "missing.toml"),
         (("--pandaprobe-base", ""), "isn't the id of an experiment"),
     ):
-        told = await online(*options)
-        assert (told.status, message in told.output) == (4, True), told.output
+        reported = await online(*options)
+        assert (reported.status, message in reported.output) == (4, True), reported.output

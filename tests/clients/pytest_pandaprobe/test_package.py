@@ -24,11 +24,11 @@ def test_wheel_has_no_server_code(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as opened:
         names = opened.namelist()
         [metadata] = [one for one in names if one.endswith("/METADATA")]
-        told = message_from_bytes(opened.read(metadata))
+        reported = message_from_bytes(opened.read(metadata))
     modules = {
         path.name for path in (PACKAGE / "src/pytest_pandaprobe").iterdir() if path.is_file()
     }
     assert {one for one in names if "dist-info" not in one} == {
         f"pytest_pandaprobe/{name}" for name in modules
     }
-    assert sorted(told.get_all("Requires-Dist", [])) == ["httpx>=0.27", "pytest>=8.3"]
+    assert sorted(reported.get_all("Requires-Dist", [])) == ["httpx>=0.27", "pytest>=8.3"]

@@ -154,8 +154,8 @@ def test_token_needs_a_usable_data_folder(tmp_path, capsys):
 
 def test_folder_without_a_backup_is_refused(tmp_path, capsys):
     assert main(["restore", "--verify", str(tmp_path)], {}) == 1
-    told = f"pandaprobe-server: {tmp_path} is not a backup: it has no manifest.json or no "
-    assert capsys.readouterr().err.startswith(told)
+    reported = f"pandaprobe-server: {tmp_path} is not a backup: it has no manifest.json or no "
+    assert capsys.readouterr().err.startswith(reported)
 
 
 def test_packages_from_different_folders_are_refused():
@@ -171,14 +171,14 @@ def test_configured_servers_pass_the_check():
 def test_missing_servers_are_explained_by_what_to_do(tmp_path, capsys):
     environ = {"PANDAPROBE_DATA_DIR": str(tmp_path)}
     assert main(["seed", "--traces", "1"], environ) == 1
-    told = capsys.readouterr().err
+    reported = capsys.readouterr().err
     for part in ("PANDAPROBE_DATABASE_URL", str(tmp_path), "make dev", "PANDAPROBE_DATA_DIR"):
-        assert part in told
+        assert part in reported
     assert main(["migrate"], environ) == 1  # it doesn't use those of `dev`
-    told = capsys.readouterr().err
-    assert "PANDAPROBE_DATABASE_URL must be set to your own server" in told
-    assert "make dev" in told
-    assert str(tmp_path) not in told
+    reported = capsys.readouterr().err
+    assert "PANDAPROBE_DATABASE_URL must be set to your own server" in reported
+    assert "make dev" in reported
+    assert str(tmp_path) not in reported
 
 
 def test_busy_port_error_names_the_setting():

@@ -39,15 +39,15 @@ class Server:
             if one["id"] in self.refuses
         ]
         created = len(sent) - len(rejected)
-        told = {"version": "v", "created": created, "changed": 0, "unchanged": 0}
-        return Response(200, json.dumps(told | {"rejected": rejected}).encode())
+        reported = {"version": "v", "created": created, "changed": 0, "unchanged": 0}
+        return Response(200, json.dumps(reported | {"rejected": rejected}).encode())
 
 
 async def imported(server: Server, text: bytes, **options: Any) -> tuple[ItemImporter, list[str]]:
-    told: list[str] = []
-    importer = ItemImporter(server, Progress(None, io.StringIO()), told.append)
+    reported: list[str] = []
+    importer = ItemImporter(server, Progress(None, io.StringIO()), reported.append)
     await importer.run(read_lines(io.BytesIO(text), **options))
-    return importer, told
+    return importer, reported
 
 
 async def test_lines_are_sent_in_batches() -> None:
@@ -60,13 +60,13 @@ async def test_lines_are_sent_in_batches() -> None:
 
 
 async def test_refused_items_are_reported_by_line() -> None:
-    importer, told = await imported(Server({"b"}), b'{"id":"a"}\n\n{"id":"b"}\n{"id":"c"}')
-    assert (importer.created, importer.refused, told) == (2, 1, ["line 3: id is bad"])
+    importer, reported = await imported(Server({"b"}), b'{"id":"a"}\n\n{"id":"b"}\n{"id":"c"}')
+    assert (importer.created, importer.refused, reported) == (2, 1, ["line 3: id is bad"])
 
 
 @pytest.mark.parametrize("last", [201, 409])
 async def test_dataset_is_created_though_the_server_is_away_for_a_while(last: int) -> None:
-    statuses, waits, told = [0, 503, 429, last], list[float](), list[str]()
+    statuses, waits, reported = [0, 503, 429, last], list[float](), list[str]()
 
     async def post(body: bytes) -> Response:
         assert json.loads(body) == {"name": "d"}
@@ -75,21 +75,21 @@ async def test_dataset_is_created_though_the_server_is_away_for_a_while(last: in
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    await create_dataset(post, "d", told.append, sleep)
-    assert (statuses, waits, told) == ([], [7, 7, 7], ["away: retrying"])
+    await create_dataset(post, "d", reported.append, sleep)
+    assert (statuses, waits, reported) == ([], [7, 7, 7], ["away: retrying"])
     statuses.append(422)
     with pytest.raises(CommandError, match="422"):
-        await create_dataset(post, "d", told.append, sleep)
+        await create_dataset(post, "d", reported.append, sleep)
 
 
 async def test_batch_that_is_too_large_is_halved() -> None:
     server = Server(body_max=30)
-    importer, told = await imported(
+    importer, reported = await imported(
         server, b'{"id":"a"}\n{"id":"b"}\n{"id":"c"}\n{"id":"%b"}' % (b"x" * 40)
     )
     assert [[one["id"] for one in batch] for batch in server.batches] == [["a", "b"], ["c"]]
     assert (importer.created, importer.refused) == (3, 1)
-    assert told == ["line 4: 413: The body is larger than it may be"]
+    assert reported == ["line 4: 413: The body is larger than it may be"]
 
 
 async def test_links_can_be_left_out() -> None:

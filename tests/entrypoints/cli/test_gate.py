@@ -49,29 +49,29 @@ class Api:
     async def sleep(self, seconds: float) -> None:
         self.naps.append(seconds)
 
-    def gate(self, told: list[str]) -> gate.Gate:
-        return gate.Gate(self, told.append, self.sleep, lambda: sum(self.naps))
+    def gate(self, reported: list[str]) -> gate.Gate:
+        return gate.Gate(self, reported.append, self.sleep, lambda: sum(self.naps))
 
 
 async def test_gate_waits_for_runs_and_then_compares() -> None:
-    api, told = Api(["PENDING", "RUNNING"]), list[str]()
+    api, result = Api(["PENDING", "RUNNING"]), list[str]()
     body = {"base": BASE, "candidate": CANDIDATE}
-    assert json.loads(await api.gate(told).compare(body, 60)) == examples.COMPARISON
-    assert (api.sent, len(api.naps), told) == ([body], 2, [])
+    assert json.loads(await api.gate(result).compare(body, 60)) == examples.COMPARISON
+    assert (api.sent, len(api.naps), result) == ([body], 2, [])
 
 
 async def test_gate_waits_no_longer_than_asked() -> None:
-    api, told = Api(["RUNNING"] * 100), list[str]()
-    await api.gate(told).compare({"base": BASE, "candidate": None}, 10)
+    api, result = Api(["RUNNING"] * 100), list[str]()
+    await api.gate(result).compare({"base": BASE, "candidate": None}, 10)
     assert (len(api.naps), len(api.sent)) == (5, 1)
-    assert told == [f"the run of {BASE} isn't over"]
+    assert result == [f"the run of {BASE} isn't over"]
 
 
 async def test_gate_waits_while_the_server_is_away() -> None:
     for away in (0, 429, 502, 503, 504):
-        api, told = Api(["RUNNING", away, "RUNNING"]), list[str]()
-        await api.gate(told).compare({"base": BASE, "candidate": None}, 60)
-        assert (len(api.naps), len(api.sent), told) == (3, 1, [])
+        api, result = Api(["RUNNING", away, "RUNNING"]), list[str]()
+        await api.gate(result).compare({"base": BASE, "candidate": None}, 60)
+        assert (len(api.naps), len(api.sent), result) == (3, 1, [])
 
 
 async def test_gate_does_not_wait_for_what_it_may_not_read() -> None:
@@ -89,10 +89,10 @@ async def test_gate_waits_for_the_named_runs_too() -> None:
 
 
 async def test_gate_names_what_it_could_not_read() -> None:
-    api, told = Api([503] * 100), list[str]()
-    await api.gate(told).compare({"base": BASE, "candidate": None}, 10)
+    api, result = Api([503] * 100), list[str]()
+    await api.gate(result).compare({"base": BASE, "candidate": None}, 10)
     assert api.naps == [7, 7]  # as the server asked
-    assert told == [f"the run of {BASE} can't be read: 503: try again later"]
+    assert result == [f"the run of {BASE} can't be read: 503: try again later"]
 
 
 async def test_refusal_is_an_error() -> None:

@@ -68,14 +68,14 @@ class Server:
         good = {one["trace_id"] for one in sent if one["name"] not in self.refuses}
         new = good - self.known
         self.known |= good
-        told = {"stored": len(new), "unchanged": len(good) - len(new), "rejected": rejected}
-        return Response(200, json.dumps(told).encode())
+        reported = {"stored": len(new), "unchanged": len(good) - len(new), "rejected": rejected}
+        return Response(200, json.dumps(reported).encode())
 
 
 @dataclass
 class Run:
     importer: TraceImporter
-    told: list[str]
+    reported: list[str]
     waited: list[float]
 
     @property
@@ -85,14 +85,14 @@ class Run:
 
 
 async def imported(server: Server, text: bytes) -> Run:
-    told: list[str] = []
+    reported: list[str] = []
     waited: list[float] = []
 
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
     progress = Progress(None, io.StringIO())
-    run = Run(TraceImporter(server, progress, told.append, sleep), told, waited)
+    run = Run(TraceImporter(server, progress, reported.append, sleep), reported, waited)
     await run.importer.run(io.BytesIO(text))
     return run
 
@@ -132,14 +132,14 @@ async def test_truncated_file_is_reported(cut):
     server, sent = Server(), lines(3)
     run = await imported(server, ended(sent)[:-cut] if cut > 1 else b"".join(sent[:2]))
     assert not run.importer.is_complete
-    assert "truncated" in run.told[-1]
+    assert "truncated" in run.reported[-1]
     assert run.importer.stored == 2
 
 
 async def test_file_that_is_not_whole_is_a_failure():
-    told = json.dumps({"stored": 2, "unchanged": 0, "rejected": []}).encode()
+    reported = json.dumps({"stored": 2, "unchanged": 0, "rejected": []}).encode()
     text = lines(2)
-    async with receiver(answer=with_status("200 OK", body=told)) as asked:
+    async with receiver(answer=with_status("200 OK", body=reported)) as asked:
         server = server_client.Server(asked.url("", "127.0.0.1"), "pp_key", "p")
         statuses = [
             await trace_files._run(io.BytesIO(one), None, server)
@@ -152,7 +152,7 @@ async def test_altered_file_is_reported():
     server, sent = Server(), lines(3)
     run = await imported(server, ended(sent).replace(b'"name":"1"', b'"name":"7"'))
     assert run.counts == (3, 0, 0, False)
-    assert run.told == ["line 3: the export that ends here was altered"]
+    assert run.reported == ["line 3: the export that ends here was altered"]
 
 
 async def test_concatenated_exports_may_contain_the_same_trace():
@@ -167,7 +167,7 @@ async def test_refused_lines_are_reported_and_others_imported():
     sent[1:1] = [b"no json\n", b"\n", b"[]\n", b'{"name":"no id"}\n', b'{"trace_id":"\xff"}\n']
     run = await imported(server, b"".join(sent))
     assert run.counts[:3] == (4, 0, 5)
-    *_, refused = bad = [one for one in run.told if one.startswith("line")]
+    *_, refused = bad = [one for one in run.reported if one.startswith("line")]
     assert [one.partition(":")[0] for one in bad] == [f"line {n}" for n in (2, 4, 5, 6, 10)]
     assert "name is bad" in refused
     assert run.importer.summary() == "4 traces stored, 0 existed already, 5 refused"
@@ -191,7 +191,7 @@ async def test_export_without_traces_that_were_too_large_is_reported():
     run = await imported(Server(), text[:-2] + b',"export":%b}\n' % mark.encode())
     assert run.importer.stored == 1
     assert not run.importer.is_complete
-    assert [one for one in run.told if "id-2" in one] == [
+    assert [one for one in run.reported if "id-2" in one] == [
         "line 1: the export lacks 2 traces that were too large: id-1, id-2"
     ]
 
@@ -200,7 +200,7 @@ async def test_reports_of_refused_lines_are_limited():
     run = await imported(Server(), b"x\n" * (PRINTED_REFUSALS_MAX + 50))
     assert run.importer.refused == PRINTED_REFUSALS_MAX + 50
     assert (
-        len([one for one in run.told if "line" in one and "truncated" not in one])
+        len([one for one in run.reported if "line" in one and "truncated" not in one])
         == PRINTED_REFUSALS_MAX
     )
 
@@ -211,8 +211,8 @@ async def test_too_large_batch_is_split_and_too_large_line_reported():
     server = Server(body_max=300)
     run = await imported(server, b"".join([*sent, large]))
     assert run.counts[:3] == (8, 0, 1)
-    assert "line 9: 413" in run.told[-1]
-    assert "PANDAPROBE_MAX_BODY_BYTES of the server, and the limit of its proxy" in run.told[-1]
+    assert "line 9: 413" in run.reported[-1]
+    assert "PANDAPROBE_MAX_BODY_BYTES of the server, and the limit of its proxy" in run.reported[-1]
 
 
 async def test_retry_waits_for_retry_after_and_sends_the_same_body():
@@ -228,13 +228,13 @@ async def test_retry_waits_for_retry_after_and_sends_the_same_body():
     run = await imported(server, ended(lines(2)))
     assert run.counts == (2, 0, 0, True)
     assert run.waited == [7, 1, 2, 4, WAIT_MAX_S]
-    assert run.told == []
+    assert run.reported == []
 
 
 async def test_unreachable_server_is_reported_at_the_first_attempt():
     server = Server(answers=[Response(0, b"http://x: no route")] * 2)
     run = await imported(server, ended(lines(2)))
-    assert run.told == ["http://x: no route: retrying"]
+    assert run.reported == ["http://x: no route: retrying"]
     assert run.counts == (2, 0, 0, True)
 
 
@@ -330,15 +330,15 @@ def test_invalid_options_end_the_import(tmp_path, capsys, url, project):
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "reported"),
     [("pp_se\ncret", "--key is invalid"), ("pp_secret\n", "127.0.0.1:1 doesn't answer")],
 )
-def test_key_is_sent_without_blanks_and_never_shown(tmp_path, capsys, key, told):
+def test_key_is_sent_without_blanks_and_never_shown(tmp_path, capsys, key, reported):
     environ = {"PANDAPROBE_API_KEY": key, "PANDAPROBE_DATA_DIR": str(tmp_path)}
     options = ["--url", "http://127.0.0.1:1", "--project", "p"]
     assert main(["export-dataset", "d", "-", *options], environ) == 1
     error = capsys.readouterr().err
-    assert told in error
+    assert reported in error
     assert "cret" not in error
 
 
@@ -353,7 +353,7 @@ def test_missing_file_is_an_error(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "told"),
+    ("status", "body", "reported"),
     [
         (401, {"detail": "Invalid API key"}, "401: Invalid API key. PANDAPROBE_API_KEY or --key"),
         (422, {"detail": "Validation error", "errors": [{"field": "query.version", "message":
@@ -363,8 +363,8 @@ def test_missing_file_is_an_error(tmp_path, capsys):
         (502, {}, "502: without a reason"),
     ],
 )  # fmt: skip
-def test_refusal_says_what_to_change(status, body, told):
-    assert problem_detail(Response(status, json.dumps(body).encode())).startswith(told)
+def test_refusal_says_what_to_change(status, body, reported):
+    assert problem_detail(Response(status, json.dumps(body).encode())).startswith(reported)
 
 
 def test_refusal_of_a_proxy_is_not_taken_for_one_of_the_server():
@@ -400,7 +400,9 @@ async def test_token_of_a_person_in_several_organizations_is_sent_with_one_of_th
             sent.append(client.headers.get("x-organization-id"))
     assert sent == [None, "org"]
     with pytest.raises(CommandError, match="--organization is invalid"):
-        server_client.Server.of("http://localhost", "k", "p", organization="o\n", described_in="")
+        server_client.Server.from_options(
+            "http://localhost", "k", "p", organization="o\n", described_in=""
+        )
 
 
 async def test_service_on_this_machine_is_asked_without_a_proxy(monkeypatch):

@@ -88,9 +88,11 @@ def text_of(view: View, tokens: int) -> str:
     answer = written(view, tokens, FENCE)
     taken = count_tokens(answer)
     assert taken <= tokens
-    told = re.fullmatch(r"tokens: (\d{6}) of (\d{6}), counted from above", answer.split("\n")[-1])
-    assert told is not None
-    assert (int(told[1]), int(told[2])) == (taken, tokens)
+    reported = re.fullmatch(
+        r"tokens: (\d{6}) of (\d{6}), counted from above", answer.split("\n")[-1]
+    )
+    assert reported is not None
+    assert (int(reported[1]), int(reported[2])) == (taken, tokens)
     return answer
 
 
@@ -262,7 +264,7 @@ def test_mean_latency_is_of_the_traces_that_have_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("total", "is_at_least", "told"),
+    ("total", "is_at_least", "reported"),
     [
         (1, False, []),
         (9, False, ["8 more"]),
@@ -270,24 +272,24 @@ def test_mean_latency_is_of_the_traces_that_have_one() -> None:
         (1, True, ["perhaps more"]),
     ],
 )
-def test_list_says_how_many_may_be_left(total: int, is_at_least: bool, told: list[str]) -> None:
+def test_list_says_how_many_may_be_left(total: int, is_at_least: bool, reported: list[str]) -> None:
     page = Page(items=[row_of(trace())], total=total, total_is_at_least=is_at_least)
     view = traces_view(page, offset=0, tokens=4_000, masking=MASK, rest="/traces")
     ways = "; to get them: the same call with offset=1, or narrower filters"
-    assert list(view.left_out) == [f"{one}{ways}" for one in told]
+    assert list(view.left_out) == [f"{one}{ways}" for one in reported]
 
 
 def test_search_says_that_older_ones_may_be_left() -> None:
-    for is_at_least, told in ((True, ["older ones"]), (False, [])):
+    for is_at_least, reported in ((True, ["older ones"]), (False, [])):
         page = Page(items=[row_of(trace())], total=1, total_is_at_least=is_at_least)
         view = traces_view(
             page, offset=0, tokens=4_000, masking=MASK, rest="/traces", is_search=True
         )
-        assert [one.partition(";")[0] for one in view.left_out] == told
+        assert [one.partition(";")[0] for one in view.left_out] == reported
 
 
 @pytest.mark.parametrize(
-    ("is_complete", "next_cursor", "told"),
+    ("is_complete", "next_cursor", "reported"),
     [
         (True, None, ""),
         (True, "later", ""),
@@ -296,7 +298,7 @@ def test_search_says_that_older_ones_may_be_left() -> None:
     ],
 )
 def test_incomplete_search_is_reported(
-    is_complete: bool, next_cursor: str | None, told: str
+    is_complete: bool, next_cursor: str | None, reported: str
 ) -> None:
     search = SearchRow(indexed_until=datetime(2026, 3, 1, 9, tzinfo=UTC), is_complete=is_complete)
     # A page may be empty, which says nothing of older traces.
@@ -305,8 +307,8 @@ def test_incomplete_search_is_reported(
         page, offset=0, tokens=TOKENS_MIN, masking=MASK, rest="/traces", is_search=True
     )
     answer = text_of(view, TOKENS_MIN)
-    assert ("the search is incomplete" in answer) == bool(told)
-    assert told in answer
+    assert ("the search is incomplete" in answer) == bool(reported)
+    assert reported in answer
 
 
 def score_summary(name: str, mean: float, *fingerprints: str, **changed: Any) -> ScoreSummaryRow:
@@ -372,25 +374,25 @@ def test_cited_steps_without_payloads_are_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cost", "cap", "told"),
+    ("cost", "cap", "reported"),
     [
         (None, None, "limit of the run: none: what has no price can't be limited"),
         (RangeRow(0, 0), None, "limit of the run: none: no model is paid"),
         (RangeRow(0.1, 0.2), 0.2, "limit of the run: 0.2 USD; it stops there"),
     ],
 )
-def test_limit_of_a_run_is_shown(cost: RangeRow | None, cap: float | None, told: str) -> None:
+def test_limit_of_a_run_is_shown(cost: RangeRow | None, cap: float | None, reported: str) -> None:
     some = RangeRow(1, 2)
     estimate = EstimateRow(
         model="m", targets=1, looked_at=1, questions=some, input_tokens=some, output_tokens=some,
         cost_usd=cost, assumptions="",
     )  # fmt: skip
     view = estimate_view(estimate, confirmation="c", cap=cap, minutes=10, rest="POST /x")
-    assert told in text_of(view, 4_000).split("\n")
+    assert reported in text_of(view, 4_000).split("\n")
 
 
 @pytest.mark.parametrize(
-    ("now", "before", "told"),
+    ("now", "before", "reported"),
     [
         ((2.0, 0), (1.0, 0), "cost: 2 USD, before 1 USD (+100 %)"),
         ((2.0, 3), (1.0, 0), "cost: at least 2 USD (3 steps unpriced), before 1 USD\n"),
@@ -399,13 +401,13 @@ def test_limit_of_a_run_is_shown(cost: RangeRow | None, cap: float | None, told:
     ],
 )
 def test_sum_that_lacks_unpriced_steps_is_not_shown_as_the_cost(
-    now: tuple[float, int], before: tuple[float, int], told: str
+    now: tuple[float, int], before: tuple[float, int], reported: str
 ) -> None:
     ours, theirs = (
         Figures(costs=[CostRow(total_tokens=5, total_cost=usd, unpriced_span_count=unpriced)])
         for usd, unpriced in (now, before)
     )
-    assert told in summary_of(ours, theirs)
+    assert reported in summary_of(ours, theirs)
     model = ModelRow(model="m", call_count=4, total_tokens=5, total_cost=0.0, unpriced_span_count=4)
     answer = summary_of(Figures(models=[model]), Figures())
     assert 'model "m": 4 calls, 5 tokens, unknown cost (4 steps unpriced); before not' in answer
@@ -465,13 +467,13 @@ def test_figures_of_other_groups_are_those_of_all_groups_left_out(
 
 def test_lists_tell_which_costs_lack_unpriced_steps() -> None:
     row = msgspec.structs.replace(row_of(trace()), total_cost=0.5, unpriced_span_count=2)
-    told = "at least 0.5 USD (2 steps unpriced)"
+    reported = "at least 0.5 USD (2 steps unpriced)"
     page = Page(items=[row], total=1)
     listed = traces_view(page, offset=0, tokens=4_000, masking=MASK, rest="/traces")
-    assert told in text_of(listed, 4_000)
+    assert reported in text_of(listed, 4_000)
     turns = Page(items=[TurnRow(trace=row)], total=1)
     session = session_view(turns, [], offset=0, tokens=4_000, masking=MASK, rest="/s")
-    assert told in text_of(session, 4_000)
+    assert reported in text_of(session, 4_000)
     free = msgspec.structs.replace(row, total_cost=0.25, unpriced_span_count=0)
     compared = ComparisonRow(
         a=free, b=row, compared_a=0, compared_b=0, counts={}, total=0, first=0, steps=[], next=None
@@ -479,7 +481,7 @@ def test_lists_tell_which_costs_lack_unpriced_steps() -> None:
     view = comparison_view(compared, after=0, tokens=4_000, masking=MASK, rest="/traces/compare")
     answer = text_of(view, 4_000)
     assert "0.25 USD\n" in answer
-    assert told in answer
+    assert reported in answer
     assert "unknown USD" in answer
 
 
@@ -765,8 +767,8 @@ def test_a_trace_is_read_back_from_its_response(one):
     one = one.settled(PRICE)
     body = msgspec.json.encode(TraceResponse.from_trace(one.id, one))
     found = decoded(body, WholeTrace).to_domain()
-    told = ("id", "name", "status", "started_at", "ended_at", "session_id", "release", "tags")
-    assert [getattr(found, name) for name in told] == [getattr(one, name) for name in told]
+    reported = ("id", "name", "status", "started_at", "ended_at", "session_id", "release", "tags")
+    assert [getattr(found, name) for name in reported] == [getattr(one, name) for name in reported]
     assert [label for label, _ in labelled_spans(found.spans)] == [
         label for label, _ in labelled_spans(one.spans)
     ]

@@ -170,15 +170,15 @@ async def test_scores_are_stored_once_and_explained(connect: Connect, stored: st
         assert first == again
         assert "PROGRAMMATIC" in first
         text_of(await client.call_tool("label", said))
-        told = text_of(await client.call_tool("explain_score", {"trace_id": BAD}))
-        assert told.startswith(f"1 score of trace {BAD}")
-        assert '"polite": "0.25", scored, PROGRAMMATIC' in told
-        assert "reason:\n| curt" in told
+        reported = text_of(await client.call_tool("explain_score", {"trace_id": BAD}))
+        assert reported.startswith(f"1 score of trace {BAD}")
+        assert '"polite": "0.25", scored, PROGRAMMATIC' in reported
+        assert "reason:\n| curt" in reported
         of_step = {"trace_id": BAD, "step": "s1"}
         text_of(await client.call_tool("label", {**said, "value": "0.75"}))
-        told = text_of(await client.call_tool("explain_score", of_step))
-        assert told.startswith(f"1 score of step s1 of trace {BAD}")
-        assert '"polite": "0.75", scored, PROGRAMMATIC' in told
+        reported = text_of(await client.call_tool("explain_score", of_step))
+        assert reported.startswith(f"1 score of step s1 of trace {BAD}")
+        assert '"polite": "0.75", scored, PROGRAMMATIC' in reported
         by_id = {**of_step, "step": str(uuid.UUID(int=1))}
         none = text_of(await client.call_tool("explain_score", by_id))
         assert f"step {by_id['step']} of trace {BAD} has no such score" in none
@@ -195,8 +195,8 @@ async def test_label_that_is_given_again_later_is_stored_again(box: Toolbox, sto
         caller = Caller(replace(box, now=lambda now=now: now), Credential(stored, "shop"))
         said = {"trace_id": BAD, "name": "polite", "value": value}
         await call(BY_NAME["label"], said, caller)
-        told = await call(BY_NAME["explain_score"], {"trace_id": BAD}, caller)
-        scores.append(re.findall(r'"polite": "(.*?)"', told))
+        reported = await call(BY_NAME["explain_score"], {"trace_id": BAD}, caller)
+        scores.append(re.findall(r'"polite": "(.*?)"', reported))
     assert scores == [["0.2"], ["0.8"], ["0.2"]]
 
 

@@ -231,9 +231,9 @@ async def test_person_sees_and_ends_the_sessions_of_other_browsers(site: Site) -
     listed = (await site.http.get("/me/sessions", headers=laptop)).json()
     assert [one["is_this"] for one in listed] == [False, True]
     by_token = {"authorization": f"Bearer {TOKEN}"}
-    told = (await site.http.get("/me/sessions", headers=by_token)).json()
-    assert [one["id"] for one in told] == [one["id"] for one in listed]
-    assert not any(one["is_this"] for one in told)
+    body = (await site.http.get("/me/sessions", headers=by_token)).json()
+    assert [one["id"] for one in body] == [one["id"] for one in listed]
+    assert not any(one["is_this"] for one in body)
     path = f"/me/sessions/{listed[0]['id']}"
     assert (await site.http.delete(path, headers=laptop)).status_code == 204
     assert (await site.http.delete(path, headers=laptop)).status_code == 404

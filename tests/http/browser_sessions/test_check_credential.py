@@ -21,35 +21,35 @@ async def test_key_is_named_with_its_organization_and_projects(site: Site) -> No
     site.project("of another organization", None)
     answer = await check(site, key=f" {site.key(Scope.READ)}\n")
     assert answer.status_code == 200
-    told = answer.json()
+    body = answer.json()
     [key] = site.store.keys.values()
-    assert told["key"] == {"id": str(key.id), "name": "test", "prefix": key.prefix}
-    assert (told["user"], told["scopes"]) == (None, ["read"])
+    assert body["key"] == {"id": str(key.id), "name": "test", "prefix": key.prefix}
+    assert (body["user"], body["scopes"]) == (None, ["read"])
     ours = str(site.organization)
-    assert told["organizations"] == [{"id": ours, "name": "Ours", "role": None}]
-    assert {"id": project, "org_id": ours, "name": "shop"} in told["projects"]
+    assert body["organizations"] == [{"id": ours, "name": "Ours", "role": None}]
+    assert {"id": project, "org_id": ours, "name": "shop"} in body["projects"]
     assert site.store.browser_sessions == {}
     assert "set-cookie" not in answer.headers
 
 
 async def test_person_is_named_with_their_organizations(site: Site) -> None:
-    told = (await check(site, token=TOKEN)).json()
-    assert (told["user"]["email"], told["key"]) == ("ada@example.com", None)
-    [organization], [project] = told["organizations"], told["projects"]
+    body = (await check(site, token=TOKEN)).json()
+    assert (body["user"]["email"], body["key"]) == ("ada@example.com", None)
+    [organization], [project] = body["organizations"], body["projects"]
     assert (organization["role"], project["org_id"]) == ("OWNER", organization["id"])
 
 
 async def test_key_without_read_scope_gets_no_projects(site: Site) -> None:
     site.project("shop", site.organization)
-    told = (await check(site, key=site.key(Scope.INGEST))).json()
-    assert (told["scopes"], told["projects"]) == (["ingest"], [])
+    body = (await check(site, key=site.key(Scope.INGEST))).json()
+    assert (body["scopes"], body["projects"]) == (["ingest"], [])
 
 
 async def test_key_of_one_project_gets_only_that_project(site: Site) -> None:
     allowed, _ = [site.project(name, site.organization) for name in ("shop", "bank")]
     limits = replace(KeyLimits(), project_ids=frozenset({next(iter(site.store.projects))}))
-    told = (await check(site, key=site.key(limits=limits))).json()
-    assert [one["id"] for one in told["projects"]] == [allowed]
+    body = (await check(site, key=site.key(limits=limits))).json()
+    assert [one["id"] for one in body["projects"]] == [allowed]
 
 
 @pytest.mark.parametrize("body", [{"key": "pp_wrong"}, {"token": "wrong"}])

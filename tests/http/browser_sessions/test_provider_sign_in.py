@@ -164,8 +164,8 @@ async def test_denied_sign_in_says_so(browser: Browser, provider: Provider) -> N
     back = await browser.sign_in_there(await browser.leave("/app/p/1"))
     problem = problem_of(await browser.come_back(back))
     assert problem == (SignInProblem.DENIED, "/app/p/1")
-    told = await browser.open(f"/session?problem={problem[0]}", **NAVIGATED)
-    assert told.json()["problem"] == SignInProblem.DENIED.text
+    reported = await browser.open(f"/session?problem={problem[0]}", **NAVIGATED)
+    assert reported.json()["problem"] == SignInProblem.DENIED.text
     assert (await browser.session())["signed_in"] is False
 
 
@@ -344,9 +344,9 @@ class TestCommandLine:
     async def test_session_gets_one_code(self, browser: Browser) -> None:
         assert await self.arrived(browser) == f"{PUBLIC_URL}{self.LINK}"
         assert set(browser.cookies) == {"__Host-pp_cli_session"}
-        told = (await self.ask(browser, "GET", "/cli/auth/session")).json()
-        assert told["email"] == ADA["email"]
-        [project] = told["projects"]
+        answer_body = (await self.ask(browser, "GET", "/cli/auth/session")).json()
+        assert answer_body["email"] == ADA["email"]
+        [project] = answer_body["projects"]
         body = {
             "org_id": project["org_id"],
             "project_id": project["id"],

@@ -32,8 +32,8 @@ async def test_refusal_has_limit_and_retry_after(limited: LimitedSite) -> None:
         "detail": "Rate limit exceeded: 2 per minute",
         "error": "Rate limit exceeded: 2 per minute",
     }
-    told = [refused.headers[name] for name in (*HEADERS, "retry-after")]
-    assert told == ["2", "0", "40", "40"]
+    reported = [refused.headers[name] for name in (*HEADERS, "retry-after")]
+    assert reported == ["2", "0", "40", "40"]
     assert refused.headers["ratelimit-policy"] == '"ingest";q=2;w=60'
     assert limited.site.trace_count() == 2
 

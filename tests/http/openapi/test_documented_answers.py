@@ -43,8 +43,8 @@ def generated(schema: Any) -> dict[str, Any]:
 
 
 def test_every_operation_is_tried(schema: Any, generated: dict[str, Any]) -> None:
-    told = operations(schema.raw_schema)
-    assert set(generated) == {f"{method.upper()} {path}" for method, path in told}
+    reported = operations(schema.raw_schema)
+    assert set(generated) == {f"{method.upper()} {path}" for method, path in reported}
     assert BY_OPERATION.keys() <= generated.keys()
 
 

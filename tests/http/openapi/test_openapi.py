@@ -195,18 +195,18 @@ async def test_document_has_every_served_route(document: Any) -> None:
 async def test_every_operation_is_fully_documented(document: Any) -> None:
     envelope = {"$ref": "#/components/schemas/ErrorResponse"}
     status_schema = {"$ref": "#/components/schemas/RpcStatus"}
-    for (method, path), told in operations(document).items():
-        assert told["summary"]
-        assert told["description"]
-        assert ("security" in told) is True
-        assert not told["security"] or "503" in told["responses"]
-        for parameter in told["parameters"]:
+    for (method, path), reported in operations(document).items():
+        assert reported["summary"]
+        assert reported["description"]
+        assert ("security" in reported) is True
+        assert not reported["security"] or "503" in reported["responses"]
+        for parameter in reported["parameters"]:
             assert parameter["description"]
             assert not parameter["required"] or parameter["example"]
-        if "requestBody" in told:
-            assert told["requestBody"]["content"]["application/json"]["example"]
-            assert {"400", "401", "413", "415", "422"} <= set(told["responses"])
-        for status, answer in told["responses"].items():
+        if "requestBody" in reported:
+            assert reported["requestBody"]["content"]["application/json"]["example"]
+            assert {"400", "401", "413", "415", "422"} <= set(reported["responses"])
+        for status, answer in reported["responses"].items():
             assert answer["description"]
             assert "X-Request-ID" in answer["headers"]
             if status in {"204", "304"}:
@@ -217,8 +217,8 @@ async def test_every_operation_is_fully_documented(document: Any) -> None:
             elif (method, path, status) != ("get", "/health/ready", "503"):
                 found = answer["content"]["application/json"]["schema"]
                 assert found == (status_schema if path in PATHS else envelope)
-        assert "500" in told["responses"]
-    ids = [told["operationId"] for told in operations(document).values()]
+        assert "500" in reported["responses"]
+    ids = [reported["operationId"] for reported in operations(document).values()]
     assert len(set(ids)) == len(ids)
 
 
@@ -269,9 +269,9 @@ async def test_lists_of_requests_have_a_bound(document: Any) -> None:
 
     found = {
         f"{method.upper()} {path} {place}"
-        for (method, path), told in operations(document).items()
-        if "requestBody" in told and path not in PATHS
-        for content in told["requestBody"]["content"].values()
+        for (method, path), reported in operations(document).items()
+        if "requestBody" in reported and path not in PATHS
+        for content in reported["requestBody"]["content"].values()
         for place in unbounded(content["schema"], "")
     }
     assert found == UNBOUNDED_LISTS
@@ -376,7 +376,7 @@ SCHEMAS = ("components", "schemas")
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         (without("paths", "/traces", "post"), "POST /traces"),
         (without("paths", "/sessions/{session_id}"), "GET /sessions/{session_id}"),
@@ -410,14 +410,14 @@ SCHEMAS = ("components", "schemas")
     ],
 )
 async def test_broken_contract_is_detected(
-    document: Any, change: Callable[[Any], None], told: str
+    document: Any, change: Callable[[Any], None], reported: str
 ) -> None:
-    few = {path: told for path, told in document["paths"].items() if path in CHANGED}
+    few = {path: reported for path, reported in document["paths"].items() if path in CHANGED}
     promised = document | {"paths": few}
     served = json.loads(json.dumps(promised))
     change(served)
     found = list(violations(promised, served))
-    assert any(one.endswith(told) for one in found) if told else found == []
+    assert any(one.endswith(reported) for one in found) if reported else found == []
 
 
 def test_snapshot_equals_the_served_document() -> None:

@@ -184,14 +184,14 @@ async def test_spans_that_came_both_ways_are_a_warning(
 async def test_retention_is_set_and_removed(site: Site, ada: PersonClient, ours: str) -> None:
     made = await ada.call("POST", ours, {"name": "shop"})
     path, log = f"{ours}/{made['id']}", ours.replace("projects", "audit-log")
-    for days, told in ((30, {"from": "for ever", "to": "30 days"}), (None, {"to": "for ever"})):
+    for days, reported in ((30, {"from": "for ever", "to": "30 days"}), (None, {"to": "for ever"})):
         site.now = site.now + timedelta(seconds=1)
         kept = await ada.call("PUT", f"{path}/retention", {"days": days})
         assert kept == made | {"retention_days": days}
         assert await ada.read(path) == kept | {"warnings": []}
         entry = (await ada.read(log))["items"][0]
         assert entry["action"] == "project.retention_changed"
-        assert entry["detail"].items() >= told.items()
+        assert entry["detail"].items() >= reported.items()
     entries = (await ada.read(log))["total"]
     await ada.call("PUT", f"{path}/retention", {"days": None})  # unchanged
     assert (await ada.read(log))["total"] == entries

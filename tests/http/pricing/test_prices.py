@@ -29,10 +29,10 @@ async def test_span_prices_have_source_and_version(site: Site) -> None:
     await site.http.post("/traces", headers=site.headers(), json=trace)
     answer = await site.http.get(f"/traces/{ID}/prices", headers=site.headers())
     price = {"amount": 2.5, "version": "memory", "effective_from": None}
-    told = {
+    body = {
         (one["cost_source"], one["amount"], one["model"]): one["price"] for one in answer.json()
     }
-    assert told == {
+    assert body == {
         ("table", 2.5, "gpt-4o"): price,
         ("client", 7.5, "gpt-4o"): price,
         ("unpriced", None, "unlisted"): None,
@@ -255,8 +255,8 @@ async def test_failed_repricing_has_advice(site: Site) -> None:
     stuck = await repricings.get(ProjectId(uuid.UUID(begun["project_id"])), uuid.UUID(begun["id"]))
     await repricings.fail(stuck.failed(NOON))
     path = f"/model-prices/reprice/{begun['id']}"
-    told = (await site.http.get(path, headers=head)).json()
-    assert (told["status"], told["completed_at"]) == ("FAILED", NOON.isoformat())
-    assert "by `from`, `to` or `models`" in told["error_message"]
+    body = (await site.http.get(path, headers=head)).json()
+    assert (body["status"], body["completed_at"]) == ("FAILED", NOON.isoformat())
+    assert "by `from`, `to` or `models`" in body["error_message"]
     again = await site.http.post("/model-prices/reprice", headers=head, json={})
     assert again.status_code == 202

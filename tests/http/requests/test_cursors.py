@@ -357,8 +357,8 @@ async def test_cursor_of_another_project_or_with_an_offset_is_refused_in_every_l
         # They are written after the answer.
         await until(lambda: ours.read("/ingest/rejections"), lambda page: page["total"] >= 2)
         document = (await site.http.get("/openapi.json")).json()
-        for (method, path), told in operations(document).items():
-            names = {one["name"] for one in told["parameters"]}
+        for (method, path), reported in operations(document).items():
+            names = {one["name"] for one in reported["parameters"]}
             if "cursor" not in names or "{org_id}" in path:  # the audit log has its own page query
                 continue
             more = "&metric_name=quality" if "metric_name" in names else ""

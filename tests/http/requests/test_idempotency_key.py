@@ -232,8 +232,8 @@ async def test_key_must_be_visible_ascii(shop: ScoredProject, key: str) -> None:
     refused = await shop.site.http.post(
         TRACES, headers=[*head.items(), (KEY.encode(), key.encode())], content=b'{"name":""}'
     )
-    told = set(field_errors(refused))
-    assert told == {"header.Idempotency-Key", "name", "value", "trace_id"}
+    reported = set(field_errors(refused))
+    assert reported == {"header.Idempotency-Key", "name", "value", "trace_id"}
 
 
 async def test_key_of_255_characters_is_accepted(shop: ScoredProject) -> None:
@@ -340,8 +340,8 @@ async def test_waiting_repeat_holds_no_slot(
 
 async def test_key_is_documented_with_its_bounds(site: Site) -> None:
     document = (await site.http.get("/openapi.json")).json()
-    told = document["paths"][TRACES]["post"]
-    [key] = [one for one in told["parameters"] if one["in"] == "header"]
+    reported = document["paths"][TRACES]["post"]
+    [key] = [one for one in reported["parameters"] if one["in"] == "header"]
     assert (key["name"], key["required"]) == ("Idempotency-Key", False)
     assert key["schema"]["maxLength"] == 255
-    assert "409" in told["responses"]
+    assert "409" in reported["responses"]

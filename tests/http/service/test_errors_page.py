@@ -13,7 +13,7 @@ DOCS: Final = Path(__file__).parents[3] / "docs"
 UNDOCUMENTED: Final = {405, 431}
 
 
-def told() -> list[int]:
+def reported() -> list[int]:
     rows = re.findall(r"^\| (\d{3}) \|", (DOCS / "errors.md").read_text(), re.MULTILINE)
     return [int(status) for status in rows]
 
@@ -26,8 +26,8 @@ def test_every_documented_status_is_explained_once():
         for one in path.values()
         for status in one["responses"]
     }
-    assert told() == sorted({status for status in answers if status >= 400} | UNDOCUMENTED)
+    assert reported() == sorted({status for status in answers if status >= 400} | UNDOCUMENTED)
 
 
 def test_every_failure_status_has_a_row():
-    assert set(STATUS_OF_FAILURE.values()) <= set(told())
+    assert set(STATUS_OF_FAILURE.values()) <= set(reported())

@@ -226,12 +226,12 @@ async def test_caller_without_read_gets_only_what_it_sent(
         full = (await site.http.patch(path, headers=site.headers(), json={})).json()
         assert shown.keys() == full.keys()
         assert all(shown[one] == full[one] for one in ids & shown.keys())
-        told = {name: one for name, one in shown.items() if one not in (None, [], {})}
+        reported = {name: one for name, one in shown.items() if one not in (None, [], {})}
         if field in body and value not in (None, [], {}):
             expected = full[field] if field in {"ended_at", "completion_start_time"} else value
-            assert told.pop(field) == expected
-        assert told.pop("metadata", {}) == body.get("metadata", {})
-        assert told.keys() <= ids
+            assert reported.pop(field) == expected
+        assert reported.pop("metadata", {}) == body.get("metadata", {})
+        assert reported.keys() <= ids
 
 
 async def test_body_must_be_json(site: Site, head: dict[str, str]) -> None:

@@ -75,9 +75,9 @@ async def test_late_reports_are_refused_and_new_traces_stored(site: Site) -> Non
     assert set(field_errors(again)) == {"trace_id"}
     other = str(uuid.uuid4())
     batch = {"traces": [a_trace(trace_id=late), a_trace(trace_id=other)]}
-    told = (await http.post("/traces/batch", headers=head, json=batch)).json()
-    assert [one["index"] for one in told["rejected"]] == [0]
-    assert [one["trace_id"] for one in told["accepted"]] == [other]
+    body = (await http.post("/traces/batch", headers=head, json=batch)).json()
+    assert [one["index"] for one in body["rejected"]] == [0]
+    assert [one["trace_id"] for one in body["accepted"]] == [other]
     spans = await http.post(f"/traces/{late}/spans", headers=head, json=[a_span()])
     assert spans.status_code == 404
     await sent(site, head, user_id="u")

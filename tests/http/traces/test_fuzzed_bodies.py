@@ -166,7 +166,9 @@ async def documented(memory_site: Site) -> dict[tuple[str, str], set[int]]:
     memory_site.begin()
     async with memory_site.http:
         document = (await memory_site.http.get("/openapi.json")).json()
-    return {key: {*map(int, told["responses"])} for key, told in operations(document).items()}
+    return {
+        key: {*map(int, reported["responses"])} for key, reported in operations(document).items()
+    }
 
 
 async def stored(site: Site, head: dict[str, str]) -> int:
@@ -210,8 +212,8 @@ async def test_trace_is_refused_or_read_back_as_sent(
             check_refused(answer, documented["post", path])
             assert await stored(storage_site, head) == 0
             return
-        told = answer.json()
-        accepted = told["accepted"] if in_batch else [told]
+        answer_body = answer.json()
+        accepted = answer_body["accepted"] if in_batch else [answer_body]
         assert await stored(storage_site, head) == len({one["trace_id"] for one in accepted})
         if len(accepted) == 1:
             read = await storage_site.http.get(f"/traces/{accepted[0]['trace_id']}", headers=head)

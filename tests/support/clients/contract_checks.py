@@ -12,29 +12,29 @@ BOUNDS = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"
 
 def operations(document: Any) -> dict[tuple[str, str], Any]:
     return {
-        (method, path): told
+        (method, path): reported
         for path, methods in document["paths"].items()
-        for method, told in methods.items()
+        for method, reported in methods.items()
     }
 
 
 def violations(promised: Any, served: Any) -> Iterator[str]:
     """Each violation of the contract, by path, method, parameter, field and rule."""
     kept = operations(served)
-    for (method, path), told in operations(promised).items():
+    for (method, path), reported in operations(promised).items():
         name = f"{method.upper()} {path}"
         if (method, path) not in kept:
             yield name
             continue
         ours = kept[method, path]
-        yield from _parameters(name, told, ours, Comparison(promised, served, is_sent=True))
-        if "requestBody" in told:
-            pair = told["requestBody"], ours.get("requestBody", {})
+        yield from _parameters(name, reported, ours, Comparison(promised, served, is_sent=True))
+        if "requestBody" in reported:
+            pair = reported["requestBody"], ours.get("requestBody", {})
             if pair[0].get("required", False) is not pair[1].get("required", False):
                 yield f"{name} body: required"
             sent = Comparison(promised, served, is_sent=True)
             yield from sent.differences(*map(_schema, pair), f"{name} body")
-        for status, answer in told["responses"].items():
+        for status, answer in reported["responses"].items():
             if status not in ours["responses"]:
                 yield f"{name} {status}"
                 continue
@@ -47,8 +47,8 @@ def _schema(holder: Mapping[str, Any]) -> Any:
     return holder.get("content", {}).get("application/json", {}).get("schema", {})
 
 
-def _parameters(name: str, told: Any, ours: Any, comparison: "Comparison") -> Iterator[str]:
-    wanted = {(one["in"], one["name"]): one for one in told.get("parameters", ())}
+def _parameters(name: str, documented: Any, ours: Any, comparison: "Comparison") -> Iterator[str]:
+    wanted = {(one["in"], one["name"]): one for one in documented.get("parameters", ())}
     found = {(one["in"], one["name"]): one for one in ours["parameters"]}
     for key, want in wanted.items():
         place = f"{name} {key[0]}.{key[1]}"
@@ -99,8 +99,8 @@ class Comparison:
         if set(want.get("enum", ())) != set(have.get("enum", ())):
             yield f"{place}: enum"
         if self.is_sent:
-            told = (*BOUNDS, "format")
-            yield from (f"{place}: {one}" for one in told if want.get(one) != have.get(one))
+            reported = (*BOUNDS, "format")
+            yield from (f"{place}: {one}" for one in reported if want.get(one) != have.get(one))
         if want.get("type") == "array":
             yield from self.differences(want["items"], have.get("items", {}), f"{place}.[]")
         if isinstance(values := want.get("additionalProperties"), dict):

@@ -35,8 +35,8 @@ class RunningProject(ScoredProject):
 
     def take_jobs(self) -> list[Job]:
         """The jobs that were enqueued since the last call."""
-        told, self.jobs.sent = self.jobs.sent, []
-        return told
+        reported, self.jobs.sent = self.jobs.sent, []
+        return reported
 
     async def plan_runs(self) -> None:
         """Plans every pending run, and evaluates nothing."""

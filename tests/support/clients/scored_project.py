@@ -225,10 +225,12 @@ async def store_alert(
     made = await ports.monitors.get(project, MonitorId(uuid.UUID(monitor)))
     stored = an_alert(made, id=uuid.UUID(alert), rule=a_rule(metric="coherence"))
     await ports.alerting.alerts.create(stored)
-    told = a_webhook(project, id=uuid.UUID(webhook or alert), url=f"https://hooks.example/{text}")
-    await ports.alerting.webhooks.create(told)
+    reported = a_webhook(
+        project, id=uuid.UUID(webhook or alert), url=f"https://hooks.example/{text}"
+    )
+    await ports.alerting.webhooks.create(reported)
     body = message("alert.changed", NOON, {"text": text}, text)
-    await ports.alerting.webhooks.enqueue(a_delivery(told, body=body))
+    await ports.alerting.webhooks.enqueue(a_delivery(reported, body=body))
 
 
 async def store_export(

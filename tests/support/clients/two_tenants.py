@@ -411,8 +411,8 @@ class TwoTenants:
         for word, value in sorted({**self.ours, **sent}.items(), key=lambda pair: -len(pair[1])):
             text = text.replace(value, f"{{{word.removeprefix('ours.')}}}")
         assert CANARY not in text
-        told = [word for word, value in self.theirs.items() if value in text]
-        assert told == [], f"{told} in {text}"
+        reported = [word for word, value in self.theirs.items() if value in text]
+        assert reported == [], f"{reported} in {text}"
         for pattern in RANDOM:
             text = pattern.sub("{random}", text)
         return answer.status_code, said, text

@@ -29,7 +29,7 @@ async def narrow(postgres_url):
         await pool.execute("DROP TABLE filled")
 
 
-def told(connection, code: str) -> None:
+def reported(connection, code: str) -> None:
     """As if the server said that it gives up this connection, and didn't close it yet."""
     fields = f"SFATAL\0VFATAL\0C{code}\0Mgoing away\0\0".encode()
     message = b"E" + (len(fields) + 4).to_bytes(4) + fields
@@ -39,8 +39,8 @@ def told(connection, code: str) -> None:
 async def test_closed_connection_is_not_handed_out(narrow):
     async with narrow.acquire() as first, narrow.acquire() as second:
         lost = {await one.fetchval("SELECT pg_backend_pid()") for one in (first, second)}
-        told(first, "57P01")
-        told(second, "57P01")
+        reported(first, "57P01")
+        reported(second, "57P01")
     async with narrow.acquire() as first, narrow.acquire() as second:
         found = {await one.fetchval("SELECT pg_backend_pid()") for one in (first, second)}
     assert len(found) == 2
@@ -49,7 +49,7 @@ async def test_closed_connection_is_not_handed_out(narrow):
 
 async def test_connection_closed_before_copy_is_not_handed_out(narrow):
     async with narrow.acquire() as connection:
-        told(connection, "57P01")
+        reported(connection, "57P01")
         with pytest.raises(asyncpg.InternalClientError):
             await copied(connection)
     assert [await narrow.fetchval("SELECT 1") for _ in range(4)] == [1, 1, 1, 1]

@@ -285,14 +285,14 @@ class Watching:
     """An observer that marks each item and records the batches."""
 
     def __init__(self) -> None:
-        self.marks, self.told = 0, list[Batch[int]]()
+        self.marks, self.reported = 0, list[Batch[int]]()
 
     def mark(self) -> object:
         self.marks += 1
         return self.marks
 
     def settled(self, batch: Batch[int], /) -> None:
-        self.told.append(batch)
+        self.reported.append(batch)
 
 
 async def test_observer_gets_each_batch_with_marks():
@@ -307,12 +307,12 @@ async def test_observer_gets_each_batch_with_marks():
     await puts
     await made.close()
     assert made.waiting == (0, 0)
-    kept = [one for one in watch.told if one.error is None]
+    kept = [one for one in watch.reported if one.error is None]
     assert sorted(item for one in kept for item in one.items) == [0, 1, 3]
-    marked = [pair for one in watch.told for pair in zip(one.items, one.marks, strict=True)]
+    marked = [pair for one in watch.reported for pair in zip(one.items, one.marks, strict=True)]
     assert dict(marked) == {0: 1, 1: 2, 2: 3, 3: 4}
-    assert all(one.bytes == 10 * len(one.items) and one.seconds >= 0 for one in watch.told)
-    [alone] = [one for one in watch.told if one.error is not None and len(one.items) == 1]
+    assert all(one.bytes == 10 * len(one.items) and one.seconds >= 0 for one in watch.reported)
+    [alone] = [one for one in watch.reported if one.error is not None and len(one.items) == 1]
     assert (alone.items, type(alone.error)) == ([2], Poison)
 
 
@@ -327,4 +327,4 @@ async def test_observer_gets_cancelled_batch():
     await made.close()
     [error] = await put
     assert isinstance(error, Unavailable)
-    assert [type(one.error) for one in watch.told] == [asyncio.CancelledError]
+    assert [type(one.error) for one in watch.reported] == [asyncio.CancelledError]

@@ -80,15 +80,15 @@ async def test_record_that_another_process_stored_before_its_trace_is_merged(poo
 @pytest.mark.parametrize("size", [1_000, BATCH_BYTES])
 @pytest.mark.parametrize("sent", [sent_span(), sent_record("gen_ai.choice")])
 async def test_removed_project_takes_no_fragments(pool: Pool, sent: Sent, size: int):
-    removed, told = ProjectId(uuid.uuid4()), list[ProjectId]()
+    removed, reported = ProjectId(uuid.uuid4()), list[ProjectId]()
     await pool.execute("INSERT INTO removals VALUES ($1, $2, $2)", removed, datetime.now(UTC))
     edits, id_ = TraceEdits(pool, project_prices()), trace_id()
-    async with PostgresOtlpTraces.open(edits, fragment_rules(), told.append) as otlp:
+    async with PostgresOtlpTraces.open(edits, fragment_rules(), reported.append) as otlp:
         with pytest.raises(Unavailable):
             await otlp.put(
                 removed, id_, fragments(id_, sent, sent_span(span_id="f" * 16), size=size)
             )
-    assert told == [removed]
+    assert reported == [removed]
     sql = "SELECT count(*) FROM span_fragment_rows WHERE project_id = $1"
     assert await pool.fetchval(sql, removed) == 0
     await pool.execute("DELETE FROM removals WHERE project_id = $1", removed)

@@ -101,8 +101,8 @@ async def test_changes_to_alerting_and_back_to_ok_are_notified():
     log = await harness.monitoring.webhooks.deliveries(
         monitor.project_id, webhook.id, PageRequest()
     )
-    told = {one.change_id: json.loads(one.body) for one in log.items}
-    assert told[raised.id] == {
+    reported = {one.change_id: json.loads(one.body) for one in log.items}
+    assert reported[raised.id] == {
         "type": "alert.changed",
         "timestamp": raised.at.isoformat(),
         "data": {
@@ -127,7 +127,7 @@ async def test_changes_to_alerting_and_back_to_ok_are_notified():
         "text": f"ALERTING: {monitor.name} in {monitor.project_id}: the mean score of "
         f"{METRICS[0]} is 0.2, below 0.5; 2 scored",
     }
-    assert told[mended.id]["data"]["state"] == "OK"
+    assert reported[mended.id]["data"]["state"] == "OK"
 
 
 @pytest.mark.parametrize(

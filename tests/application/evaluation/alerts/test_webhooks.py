@@ -51,9 +51,9 @@ class Post:
         create = CreateWebhook(self.webhooks, False, lambda n: b"s" * n, lambda: self.now)
         return await create(project, uuid.uuid4(), url)
 
-    async def told(self, webhook: Webhook) -> Delivery:
-        tell = SendTestMessage(self.webhooks, lambda: self.now)
-        return await tell(webhook.project_id, webhook.id, uuid.uuid4())
+    async def send_test_message(self, webhook: Webhook) -> Delivery:
+        send = SendTestMessage(self.webhooks, lambda: self.now)
+        return await send(webhook.project_id, webhook.id, uuid.uuid4())
 
     async def deliver(self) -> int:
         return await self.deliverer()()
@@ -86,7 +86,7 @@ async def test_each_webhook_has_its_own_secret():
 async def test_test_message_is_sent_once():
     post = Post()
     webhook = await post.webhook()
-    delivery = await post.told(webhook)
+    delivery = await post.send_test_message(webhook)
     assert await post.deliver() == 1
     assert await post.deliver() == 0
     assert post.webhook_sender.sent == [(delivery, webhook, NOON)]
@@ -102,14 +102,14 @@ async def test_webhook_of_another_project_gets_no_message():
     post = Post()
     webhook = await post.webhook()
     with pytest.raises(NotFound):
-        await post.told(replace(webhook, project_id=THEIRS))
+        await post.send_test_message(replace(webhook, project_id=THEIRS))
     assert await post.deliver() == 0
 
 
 async def test_retries_with_growing_delays_until_the_last_attempt():
     post = answering(lambda _: BROKEN)
     webhook = await post.webhook()
-    await post.told(webhook)
+    await post.send_test_message(webhook)
     waits = []
     for n in range(1, DELIVERY_ATTEMPTS_MAX + 1):
         assert await post.deliver() == 1
@@ -133,7 +133,7 @@ async def test_message_is_delivered_after_the_receiver_recovers():
     answers = [DeliveryResult(None, "timeout"), DeliveryResult(302), DeliveryResult(200)]
     post = answering(lambda _: answers.pop(0))
     webhook = await post.webhook()
-    await post.told(webhook)
+    await post.send_test_message(webhook)
     while (await post.log(webhook))[0].delivered_at is None:
         assert await post.deliver() == 1
         post.now += timedelta(minutes=10)
@@ -162,9 +162,9 @@ async def test_slow_receiver_delays_no_other():
     post = Post()
     slow, other = await post.webhook(), await post.webhook(project=THEIRS)
     for _ in range(20):
-        await post.told(slow)
+        await post.send_test_message(slow)
     for _ in range(3):
-        await post.told(other)
+        await post.send_test_message(other)
     webhook_sender = OneHangs(slow)
     working = asyncio.create_task(post.deliverer(webhook_sender)())
     await asyncio.wait_for(webhook_sender.others.wait(), WAIT_MAX_S)
@@ -178,7 +178,7 @@ async def test_slow_receiver_delays_no_other():
 async def test_interrupted_attempts_are_repeated():
     post = Post()
     webhook = await post.webhook()
-    await post.told(webhook)
+    await post.send_test_message(webhook)
     webhook_sender = OneHangs(webhook)
     working = asyncio.create_task(post.deliverer(webhook_sender, finish_s=0)())
     await asyncio.wait_for(webhook_sender.began.wait(), WAIT_MAX_S)
@@ -193,7 +193,7 @@ async def test_interrupted_attempts_are_repeated():
 async def test_stop_finishes_messages_that_are_being_sent():
     post = Post()
     slow = await post.webhook()
-    await post.told(slow)
+    await post.send_test_message(slow)
     webhook_sender = OneHangs(slow)
     working = asyncio.create_task(post.deliverer(webhook_sender)())
     await asyncio.wait_for(webhook_sender.began.wait(), WAIT_MAX_S)
@@ -214,7 +214,7 @@ async def test_failure_to_store_a_result_is_raised_and_the_message_sent_again():
     store = MemoryStore()
     post = Post(webhooks=Forgetful(store))
     for _ in range(CONCURRENT_DELIVERIES_MAX + 1):
-        await post.told(await post.webhook(project=ProjectId(uuid.uuid4())))
+        await post.send_test_message(await post.webhook(project=ProjectId(uuid.uuid4())))
     with pytest.raises(Unavailable):
         await post.deliver()
     assert len(post.webhook_sender.sent) == CONCURRENT_DELIVERIES_MAX  # and none after a failure
@@ -241,7 +241,7 @@ async def test_failure_to_claim_interrupts_no_message_that_is_being_sent():
     post = Post(webhooks=webhooks)
     slow, other = await post.webhook(), await post.webhook(project=THEIRS)
     for webhook in (slow, other):
-        await post.told(webhook)
+        await post.send_test_message(webhook)
     webhook_sender = OneHangs(slow)
     working = asyncio.create_task(post.deliverer(webhook_sender)())
     await asyncio.wait_for(webhooks.away.wait(), WAIT_MAX_S)
@@ -271,9 +271,9 @@ async def test_end_of_a_long_round_interrupts_no_message_that_is_being_sent():
     webhooks = Endless(MemoryStore())
     post = Post(webhooks=webhooks)
     slow, other = await post.webhook(), await post.webhook(project=THEIRS)
-    await post.told(slow)
+    await post.send_test_message(slow)
     post.now += timedelta(seconds=1)
-    await post.told(other)
+    await post.send_test_message(other)
     webhook_sender = OneHangs(slow)
     working = asyncio.create_task(post.deliverer(webhook_sender)())
     await until(lambda: len(webhooks.claims) == READS_MAX)

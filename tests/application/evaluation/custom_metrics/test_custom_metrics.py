@@ -90,9 +90,13 @@ async def test_rule_and_judge_metrics_are_scored_together_with_built_in_ones(sho
         "searches": "1.0",
         "trace_success": "1.0",
     }
-    told = metadata(scores["polite"])
-    assert (told["metric_revision"], told["threshold"], told["success"]) == ("1", "0.9", "false")
-    assert json.loads(told["judge_kind"]) == "model"
+    reported = metadata(scores["polite"])
+    assert (reported["metric_revision"], reported["threshold"], reported["success"]) == (
+        "1",
+        "0.9",
+        "false",
+    )
+    assert json.loads(reported["judge_kind"]) == "model"
     [question] = shop.harness.judge.asked
     assert question.metric.rubric.criterion == "Is the answer polite?"
     assert question.model == MODEL
@@ -286,8 +290,8 @@ async def test_monitor_runs_fail_while_a_metric_is_archived(shop):
     await shop.use_cases.restore_custom_metric(OURS, "own")
     shop.harness.forward(days=1)
     assert await shop.use_cases.run_due_monitors() == 1
-    told, live = await runs_of(shop, made)
-    assert (told.status, told.error_message) == (RunStatus.FAILED, "own is archived")
+    reported, live = await runs_of(shop, made)
+    assert (reported.status, reported.error_message) == (RunStatus.FAILED, "own is archived")
     assert live.status is RunStatus.PENDING
 
 

@@ -48,8 +48,8 @@ async def named(store: MemoryStore) -> Experiment:
     version = await datasets.find_version(ours, "refunds")
     one = an_experiment(project_id=ours, version=version, items=2, metrics=("tool_success_rate",))
     await ports.evaluation.experiments.create(one)
-    told = json.dumps({EXPERIMENT_KEY: str(one.id), ITEM_KEY: "a"}).encode()
-    await ports.tracing.traces.put(ours, trace(metadata=told))
+    reported = json.dumps({EXPERIMENT_KEY: str(one.id), ITEM_KEY: "a"}).encode()
+    await ports.tracing.traces.put(ours, trace(metadata=reported))
     return one
 
 

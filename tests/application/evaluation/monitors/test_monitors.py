@@ -70,7 +70,7 @@ def ours():
 
 
 @pytest.fixture
-def told(world):
+def sent_jobs(world):
     jobs = world.ports.evaluation.jobs
     assert isinstance(jobs, RecordedJobs)
     return jobs.sent
@@ -125,7 +125,7 @@ def an_id():
 # --- making and changing -------------------------------------------------------------------------
 
 
-async def test_new_monitor_is_active_and_waits_for_its_first_slot(shop, told):
+async def test_new_monitor_is_active_and_waits_for_its_first_slot(shop, sent_jobs):
     await shop.stores(trace())
     made = await shop.monitors(cadence="cron:  0  6 * * 1")
     assert (made.status, made.cadence) == (MonitorStatus.ACTIVE, "cron:0  6 * * 1")
@@ -133,7 +133,7 @@ async def test_new_monitor_is_active_and_waits_for_its_first_slot(shop, told):
     assert (made.created_at, made.updated_at, made.last_run_at) == (NOON, NOON, None)
     assert await shop.read(made) == made
     assert await shop.slot(seconds=30) == 0
-    assert told == []
+    assert sent_jobs == []
 
 
 async def test_creating_with_a_known_id_returns_the_stored_monitor(shop, ours):
@@ -160,9 +160,9 @@ async def test_creating_with_a_known_id_returns_the_stored_monitor(shop, ours):
 )
 async def test_rejects_invalid_monitors(world, ours, order, field):
     shop = Shop(world, ours, models=JudgeModels(allowed=("o3-pro",)))
-    with pytest.raises(Invalid) as told:
+    with pytest.raises(Invalid) as reported:
         await shop.do.create_monitor(ours, an_id(), order)
-    assert [one.field for one in told.value.errors] == [field]
+    assert [one.field for one in reported.value.errors] == [field]
     assert (await shop.do.monitors.page(ours, None, ALL)).total == 0
 
 
@@ -176,9 +176,9 @@ async def test_change_is_validated_for_the_target_type(world, ours):
         (MonitorChange(cadence="hourly"), "cadence"),
         (MonitorChange(signal_weights={"a": 1.0}), "signal_weights"),
     ):
-        with pytest.raises(Invalid) as told:
+        with pytest.raises(Invalid) as reported:
             await shop.do.change_monitor(ours, made.id, change)
-        assert [one.field for one in told.value.errors] == [field]
+        assert [one.field for one in reported.value.errors] == [field]
     assert await shop.read(made) == made
 
 
@@ -219,7 +219,7 @@ async def test_unknown_monitors_are_not_found(shop, ours):
 # --- slots ---------------------------------------------------------------------------------------
 
 
-async def test_slot_creates_and_enqueues_a_run(shop, ours, told):
+async def test_slot_creates_and_enqueues_a_run(shop, ours, sent_jobs):
     ids = await shop.stores(trace(), trace())
     selection = TraceSelection(date_from=GivenInstant("2026-01-01", at(-9_999_999)))
     made = await shop.monitors(selection=selection, run=replace(ORDER.run, model="gpt-5"))
@@ -241,7 +241,7 @@ async def test_slot_creates_and_enqueues_a_run(shop, ours, told):
     assert (known.last_run_at, known.last_run_id) == (shop.world.now, run.id)
     assert known.next_run_at == at(12 * 3600)
     assert known.updated_at == made.updated_at
-    assert told == [PlanRunJob(ours, run.id)]
+    assert sent_jobs == [PlanRunJob(ours, run.id)]
     assert await shop.slot(seconds=30) == 0
 
 
@@ -382,7 +382,7 @@ class Meddling(MemoryMonitors):
 
 
 @pytest.mark.parametrize("how", ["paused", "deleted", "edited"])
-async def test_concurrent_edits_win_over_the_slot(world, ours, store, told, how):
+async def test_concurrent_edits_win_over_the_slot(world, ours, store, sent_jobs, how):
     monitors = Meddling(store)
     shop = Shop(world, ours, monitors=monitors)
     await shop.stores(trace())
@@ -400,7 +400,7 @@ async def test_concurrent_edits_win_over_the_slot(world, ours, store, told, how)
 
     Meddling.meddle = staticmethod(meddle)
     assert await shop.slot() == 0
-    assert (told, store.runs) == ([], {})
+    assert (sent_jobs, store.runs) == ([], {})
     if how == "edited":  # it is still due, and fires as it is now
         usual = Shop(world, ours)
         assert await usual.slot(seconds=30) == 1
@@ -579,7 +579,7 @@ class Endless:
         return [str(number) for number in range(most + 1)]
 
 
-async def test_too_many_targets_make_a_failed_run(world, ours, told):
+async def test_too_many_targets_make_a_failed_run(world, ours, sent_jobs):
     shop = Shop(world, ours, targets=Endless())
     made = await shop.monitors(only_if_changed=False)
     assert await shop.slot() == 1
@@ -588,7 +588,7 @@ async def test_too_many_targets_make_a_failed_run(world, ours, told):
     assert str(TARGETS_MAX) in run.error_message
     assert (await shop.read(made)).last_run_id == run.id
     assert (await shop.read(made)).watermark is None
-    assert told == []
+    assert sent_jobs == []
     with pytest.raises(Invalid):
         await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
 
@@ -744,7 +744,7 @@ async def test_round_covers_more_monitors_than_one_read_while_it_leads(
 
 
 @pytest.mark.parametrize("paused", [False, True])
-async def test_trigger_evaluates_all_matching_targets_in_any_status(shop, ours, told, paused):
+async def test_trigger_evaluates_all_matching_targets_in_any_status(shop, ours, sent_jobs, paused):
     ids = await shop.stores(trace(), trace())
     made = await shop.monitors()
     await shop.slot()
@@ -752,7 +752,7 @@ async def test_trigger_evaluates_all_matching_targets_in_any_status(shop, ours, 
         await shop.do.pause_monitor(ours, made.id)
     shop.world.forward(hours=1)
     new = RunId(uuid.uuid4())
-    told.clear()
+    sent_jobs.clear()
     started = await shop.do.trigger_monitor(ours, made.id, new)
     assert (started.run.name, started.run.id) == ("[Monitor] nightly", new)
     assert await shop.targets(started.run) == ids
@@ -762,7 +762,7 @@ async def test_trigger_evaluates_all_matching_targets_in_any_status(shop, ours, 
     assert known.status is (MonitorStatus.PAUSED if paused else MonitorStatus.ACTIVE)
     assert await shop.do.trigger_monitor(ours, made.id, new) == started
     assert len(await shop.runs(made)) == 2
-    assert told == [PlanRunJob(ours, new)] * 2
+    assert sent_jobs == [PlanRunJob(ours, new)] * 2
     assert await shop.slot() == (0 if paused else 1)
     assert len(await shop.runs(made)) == 2  # nothing has changed since
 

@@ -72,9 +72,9 @@ async def test_large_run_is_planned_in_turns_with_others():
 async def test_planning_twice_enqueues_once():
     harness = EvaluationHarness()
     run = await harness.run("agent_reliability", "one", "two")
-    told = list(harness.jobs.sent)
+    reported = list(harness.jobs.sent)
     await harness.use_cases().plan_run(harness.project, run.id)
-    assert harness.jobs.sent == told
+    assert harness.jobs.sent == reported
     assert len(await harness.scores_of_run(run)) == 2
 
 

@@ -35,7 +35,7 @@ def do(world):
 
 
 @pytest.fixture
-def told(world):
+def sent_jobs(world):
     jobs = world.ports.evaluation.jobs
     assert isinstance(jobs, RecordedJobs)
     return jobs.sent
@@ -59,37 +59,37 @@ async def work_of(world, run):
     return [one.target for one in due]
 
 
-async def test_run_is_stored_then_enqueued(world, do, told, ours):
+async def test_run_is_stored_then_enqueued(world, do, sent_jobs, ours):
     await fill(world, ours, 2)
     new = an_id()
     started = await do.start_run(ours, new, ORDER, ALL)
     assert (started.run.id, started.run.created_at) == (new, world.now)
     assert (started.run.targets, started.run.status) == (2, RunStatus.PENDING)
     assert await do.runs.get(ours, new) == started
-    assert told == [PlanRunJob(ours, new)]
+    assert sent_jobs == [PlanRunJob(ours, new)]
 
 
 async def test_starting_with_a_known_id_returns_the_run_and_enqueues_it_again(
-    world, do, told, ours
+    world, do, sent_jobs, ours
 ):
     ids = await fill(world, ours, 2)
     new = an_id()
     first = await do.start_run(ours, new, ORDER, ALL)
     world.forward(seconds=5)
     assert await do.start_batch(ours, new, TargetType.TRACE, ORDER, ids[:1]) == first
-    assert told == [PlanRunJob(ours, new)] * 2
+    assert sent_jobs == [PlanRunJob(ours, new)] * 2
 
 
-async def test_finished_run_is_not_enqueued(world, do, told, ours):
+async def test_finished_run_is_not_enqueued(world, do, sent_jobs, ours):
     await fill(world, ours)
     none = replace(ORDER, sampling_rate=0.0)
     run = (await do.start_run(ours, an_id(), none, ALL)).run
     assert run.status is RunStatus.COMPLETED
     cancelled = await do.start_run(ours, an_id(), ORDER, ALL)
-    told.clear()
+    sent_jobs.clear()
     await do.cancel_run(ours, cancelled.run.id)
     await do.start_run(ours, cancelled.run.id, ORDER, ALL)
-    assert told == []
+    assert sent_jobs == []
 
 
 async def test_targets_keep_the_order_of_the_ids(world, do, ours):
@@ -106,18 +106,18 @@ async def test_sample_is_deterministic_for_a_project(world, do, ours):
     assert sorted(await work_of(world, run)) == sorted(lowest)
 
 
-async def test_sessions_are_selected_by_their_traces(world, do, told, ours):
+async def test_sessions_are_selected_by_their_traces(world, do, sent_jobs, ours):
     await fill(world, ours, 3, session_id="s")
     order = replace(OF_SESSIONS, signal_weights={"confidence": 2.0})
     started = await do.start_run(ours, an_id(), order, SessionSelection(min_trace_count=3))
     assert started.run.target_type is TargetType.SESSION
     assert (started.run.targets, started.run.signal_weights) == (1, {"confidence": 2.0})
     assert started.run.filters == b'{"min_trace_count":3,"signal_weights":{"confidence":2.0}}'
-    assert told == [PlanRunJob(ours, started.run.id)]
+    assert sent_jobs == [PlanRunJob(ours, started.run.id)]
 
 
 @pytest.mark.parametrize("weight", [-0.5, float("inf"), float("nan")])
-async def test_rejects_infinite_and_negative_weights(world, do, told, ours, weight):
+async def test_rejects_infinite_and_negative_weights(world, do, sent_jobs, ours, weight):
     await fill(world, ours, session_id="s")
     order = replace(OF_SESSIONS, signal_weights={"confidence": 1.0, "other": weight})
     for start in (
@@ -127,7 +127,7 @@ async def test_rejects_infinite_and_negative_weights(world, do, told, ours, weig
         with pytest.raises(Invalid) as invalid:
             await start
         assert [one.field for one in invalid.value.errors] == ["signal_weights.other"]
-    assert told == []
+    assert sent_jobs == []
 
 
 class Endless:
@@ -163,9 +163,9 @@ async def test_invalid_options_are_rejected_before_targets_are_read(world, ours,
         lambda: do.start_run(ours, an_id(), order, ALL),
         lambda: do.start_batch(ours, an_id(), TargetType.TRACE, order, ["x"]),
     ):
-        with pytest.raises(Invalid) as told:
+        with pytest.raises(Invalid) as reported:
             await start()
-        assert [one.field for one in told.value.errors] == [field]
+        assert [one.field for one in reported.value.errors] == [field]
     page = await do.runs.page(ours, TargetType.TRACE, None, PageRequest())
     assert page.total == 0
 
@@ -177,12 +177,12 @@ class Gone:
         raise Unavailable("gone")
 
 
-async def test_run_that_could_not_be_stored_is_not_enqueued(world, told, ours):
+async def test_run_that_could_not_be_stored_is_not_enqueued(world, sent_jobs, ours):
     await fill(world, ours)
     gone = replace(world.ports.evaluation, runs=Gone())
     with pytest.raises(Unavailable):
         await world.with_ports(evaluation=gone).evaluation.start_run(ours, an_id(), ORDER, ALL)
-    assert told == []
+    assert sent_jobs == []
 
 
 async def test_unknown_runs_are_not_found(do, ours):
@@ -201,16 +201,16 @@ async def test_unknown_runs_are_not_found(do, ours):
     assert await do.session_scores.by_run(ours, an_id()) == []
 
 
-async def test_retry_is_stored_once_and_enqueued(world, do, told, ours):
+async def test_retry_is_stored_once_and_enqueued(world, do, sent_jobs, ours):
     run = (await do.start_batch(ours, an_id(), TargetType.TRACE, ORDER, [str(an_id())])).run
     due = await work_of(world, run)
     for target in due:
         await do.evaluate_target(ours, run.id, target)
     with pytest.raises(Conflict):
         await do.cancel_run(ours, run.id)
-    told.clear()
+    sent_jobs.clear()
     new = an_id()
     first = await do.retry_run(ours, run.id, new)
     world.forward(seconds=5)
     assert await do.retry_run(ours, run.id, new) == first
-    assert told == [PlanRunJob(ours, new)] * 2
+    assert sent_jobs == [PlanRunJob(ours, new)] * 2

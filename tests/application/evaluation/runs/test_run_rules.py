@@ -40,14 +40,18 @@ async def entered(world: World, project: ProjectId, **said: Any) -> None:
 async def test_budget_is_set_read_and_audited(world, ours, ada, bot):
     membership = await world.membership(ours, ada)
     assert (await world.do.costs.read_budget(membership, bot)).usd is None
-    for usd, told in ((USD, "2.5 USD a month"), (Decimal(10), "10 USD a month"), (None, "none")):
+    for usd, reported in (
+        (USD, "2.5 USD a month"),
+        (Decimal(10), "10 USD a month"),
+        (None, "none"),
+    ):
         world.forward(seconds=1)
         made = await world.do.costs.set_budget(ada, ours, bot, usd)
         assert made == await world.do.costs.read_budget(membership, bot)
         assert made.usd == usd
         entry = (await world.log(ours))[0]
         assert (entry.action, entry.resource_id) == (AuditAction.PROJECT_BUDGET_CHANGED, str(bot))
-        assert entry.detail["to"] == told
+        assert entry.detail["to"] == reported
     before = await world.log(ours)
     await world.do.costs.set_budget(ada, ours, bot, None)
     assert await world.log(ours) == before

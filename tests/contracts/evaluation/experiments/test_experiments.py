@@ -200,7 +200,9 @@ async def test_unknown_cost_and_tokens_are_null(plane, experiments, ours, create
         await plane.traces.put(ours, stored)
         await experiments.put_results(ours, one.id, [a_result(*case, stored.id)])
     found = await experiments.case_results(ours, one.id, ["a", "b", "c"], None)
-    assert [(result.tokens, result.cost_usd) for result in found] == [told for *_, told in sent]
+    assert [(result.tokens, result.cost_usd) for result in found] == [
+        reported for *_, reported in sent
+    ]
     measured = await experiments.measurements(one, None, [])
     assert dict(measured.figures[Figure.TOKENS]) == {"a": [(1, 5)], "b": [(2, 0)]}
     assert dict(measured.figures[Figure.COST]) == {"b": [(2, 0)], "c": [(1, 0.25)]}

@@ -78,17 +78,17 @@ def test_editing_only_the_reason_leaves_the_score_to_the_judge():
 
 @pytest.mark.parametrize("forged", ['"1"', "1", '"0.5"', "null", "{}", '"x"'])
 def test_original_value_from_callers_is_ignored(forged):
-    told = f'{{"a": 1, "original_value": {forged}}}'.encode()
-    assert original_score(score(metadata=told)) is None
-    noted = of_run().patched(ScoreChange(metadata=told), at(1), ADA)
+    reported = f'{{"a": 1, "original_value": {forged}}}'.encode()
+    assert original_score(score(metadata=reported)) is None
+    noted = of_run().patched(ScoreChange(metadata=reported), at(1), ADA)
     assert json.loads(noted.metadata) == {"a": 1}
     edited = noted.patched(ScoreChange(value="0.9"), at(2), ADA)
     assert (judge_score(edited), human_label(edited)) == (0.2, 0.9)
-    both = of_run().patched(ScoreChange(value="0.9", metadata=told), at(1), ADA)
+    both = of_run().patched(ScoreChange(value="0.9", metadata=reported), at(1), ADA)
     assert (judge_score(both), human_label(both)) == (0.2, 0.9)
     # In a score without a run it is an ordinary key.
-    ours = score().patched(ScoreChange(metadata=told), at(1), ADA)
-    assert ours.metadata == told
+    ours = score().patched(ScoreChange(metadata=reported), at(1), ADA)
+    assert ours.metadata == reported
 
 
 def test_non_numeric_scores_are_neither_judge_score_nor_label():

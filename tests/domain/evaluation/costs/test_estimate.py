@@ -145,9 +145,9 @@ def test_estimate_of_a_full_sample_is_exact(seen):
 
 
 def test_assumptions_name_sample_votes_and_tokens():
-    told = estimate(asked(1, 3), votes=3).assumptions
+    reported = estimate(asked(1, 3), votes=3).assumptions
     for word in ("Sampled traces: 1.", "up to 3 times", f"{ANSWER_TOKENS_MAX} tokens"):
-        assert word in told
+        assert word in reported
 
 
 # --- sampling ---

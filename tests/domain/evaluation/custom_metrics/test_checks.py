@@ -292,9 +292,9 @@ def test_leaks_are_counted_but_not_quoted(kind, parameters, text, found):
     outcome = taken(kind, answering(text), **parameters)
     assert outcome.value == (0.0 if found else 1.0)
     assert outcome.metadata["found"] == found
-    told = f"{outcome.reason} {outcome.metadata}"
-    assert KEY not in told
-    assert MAIL not in told
+    reported = f"{outcome.reason} {outcome.metadata}"
+    assert KEY not in reported
+    assert MAIL not in reported
 
 
 def test_leaks_are_searched_at_the_given_path():
@@ -475,7 +475,7 @@ def test_checks_of_any_trace_give_an_outcome(trace):
 
 
 @pytest.mark.parametrize(
-    ("parameters", "told"),
+    ("parameters", "reported"),
     [
         ({}, "is required"),
         ({"target_ms": "1"}, "must be a number"),
@@ -483,10 +483,10 @@ def test_checks_of_any_trace_give_an_outcome(trace):
         ({"target_ms": 0, "hard_ms": 0}, "must be above the target"),
     ],
 )
-def test_invalid_limit_is_reported_once(parameters, told):
+def test_invalid_limit_is_reported_once(parameters, reported):
     with pytest.raises(Invalid) as refused:
         taken("latency_slo", subject(tool()), **parameters)
-    assert [one.message for one in refused.value.errors] == [told]
+    assert [one.message for one in refused.value.errors] == [reported]
 
 
 @pytest.mark.parametrize(

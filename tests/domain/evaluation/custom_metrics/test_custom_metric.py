@@ -219,9 +219,9 @@ def test_unknown_and_archived_metrics_are_reported_with_index():
             Category.TRACE,
             shelf(own(archived=True)),
         )
-    told = {one.field: one.message for one in refused.value.errors}
-    assert set(told) == {"metrics.1", "metrics.2", "metrics.3"}
-    assert told["metrics.2"] == "polite is archived"
+    reported = {one.field: one.message for one in refused.value.errors}
+    assert set(reported) == {"metrics.1", "metrics.2", "metrics.3"}
+    assert reported["metrics.2"] == "polite is archived"
     for names in ([], ["polite"]):
         with pytest.raises(Invalid):
             select_metrics(names, Category.SESSION, shelf(own()))
@@ -264,8 +264,8 @@ def test_heuristic_judge_rejects_custom_criteria():
     check_judge_models(picked, "openai/tiny", MODELS)
     with pytest.raises(Invalid) as refused:
         check_judge_models(picked, "heuristic/1", MODELS)
-    [told] = refused.value.errors
-    assert (told.field, "needs a model" in told.message) == ("metrics.1", True)
+    [reported] = refused.value.errors
+    assert (reported.field, "needs a model" in reported.message) == ("metrics.1", True)
 
 
 def test_custom_metric_may_name_its_model():

@@ -17,8 +17,8 @@ def computed():
 
 
 def test_changed_result_has_a_new_version(computed):
-    told = "raise CHECK_VERSIONS of the checks, or RULE_VERSION"
-    assert changes(STORED, computed) == [], told
+    reported = "raise CHECK_VERSIONS of the checks, or RULE_VERSION"
+    assert changes(STORED, computed) == [], reported
 
 
 def test_every_result_is_pinned(computed):

@@ -304,7 +304,7 @@ ids = [span_id() for _ in range(5)]
 
 
 @st.composite
-def told(draw: st.DrawFn) -> Trace:
+def reported(draw: st.DrawFn) -> Trace:
     spans = [
         span(
             id=ids[n],
@@ -344,7 +344,7 @@ def test_evidence_hash_is_pinned():
     )
 
 
-@given(told(), st.integers(1, 2**40), st.integers(-(10**6), 10**6))
+@given(reported(), st.integers(1, 2**40), st.integers(-(10**6), 10**6))
 def test_evidence_hash_ignores_ids_and_instants(one, salt, seconds):
     spans = one.spans
     again = sent_again(one, timedelta(seconds=seconds), salt)

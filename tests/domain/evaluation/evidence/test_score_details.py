@@ -52,7 +52,7 @@ def test_detail_values():
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "reported"),
     [
         (None, {}),
         ("Oslo", "Oslo"),
@@ -62,11 +62,11 @@ def test_detail_values():
     ],
     ids=["none", "text", "list", "no number", "long"],
 )
-def test_call_parameters(given, told):
+def test_call_parameters(given, reported):
     [call] = score_details("tool_correctness", build_evidence(subject(tool("t", given))))[
         "tools_called"
     ]
-    assert call["parameters"] == told
+    assert call["parameters"] == reported
 
 
 @pytest.mark.slow

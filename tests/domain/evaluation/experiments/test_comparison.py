@@ -287,8 +287,8 @@ def test_scores_of_several_judges_do_not_match_a_side_without_scores(is_of_base)
     assert find_mismatches((same, none), (same, judged), ["m"]) == []
     sides = (several, none) if is_of_base else (none, several)
     [found] = find_mismatches((same, sides[0]), (same, sides[1]), ["m"])
-    told = (["f", "g"], []) if is_of_base else ([], ["f", "g"])
-    assert (found.what, (found.base, found.candidate)) == ("fingerprint", told)
+    reported = (["f", "g"], []) if is_of_base else ([], ["f", "g"])
+    assert (found.what, (found.base, found.candidate)) == ("fingerprint", reported)
 
 
 def test_mismatches_are_named():

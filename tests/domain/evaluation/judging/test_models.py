@@ -39,10 +39,10 @@ def test_resolving_is_idempotent(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["nope", "", "/", "gpt", "GPT-5", "else/gpt-5", "openai/", "/x"])
 def test_models_of_unknown_providers_are_rejected(name: str) -> None:
-    with pytest.raises(Invalid) as told:
+    with pytest.raises(Invalid) as reported:
         validate_model(resolve_model(name))
-    assert [one.field for one in told.value.errors] == ["model"]
-    assert "openai_compatible/" in told.value.errors[0].message
+    assert [one.field for one in reported.value.errors] == ["model"]
+    assert "openai_compatible/" in reported.value.errors[0].message
 
 
 @pytest.mark.parametrize("name", ["gpt-5", "o4-mini", "claude-x", "openai_compatible/org/x"])
@@ -68,9 +68,9 @@ def test_allowed_models_may_be_named_in_both_forms(name: str | None) -> None:
 
 @pytest.mark.parametrize("name", ["gpt-5-mini", "gpt", "claude-y", "openai/", "GPT-5"])
 def test_disallowed_model_is_rejected_with_the_allowed_ones(name: str) -> None:
-    with pytest.raises(Invalid) as told:
+    with pytest.raises(Invalid) as reported:
         JudgeModels("o3-pro", allowed=("gpt-5", "claude-x")).select(name)
-    [error] = told.value.errors
+    [error] = reported.value.errors
     assert error.field == "model"
     assert error.message.endswith("openai/o3-pro, openai/gpt-5, anthropic/claude-x")
 

@@ -74,7 +74,7 @@ NEIGHBOURS = {
 }
 
 
-def told(text: str) -> str | None:
+def reported(text: str) -> str | None:
     found = detect_language(text)
     return found and (found.language or found.script)
 
@@ -85,13 +85,13 @@ def test_every_language_has_a_sample():
 
 @pytest.mark.parametrize(("language", "text"), TEXTS.items())
 def test_languages_are_detected(language, text):
-    assert told(text) == language
-    assert told(text.upper()) == language
+    assert reported(text) == language
+    assert reported(text.upper()) == language
 
 
 @pytest.mark.parametrize("text", NEIGHBOURS.values(), ids=NEIGHBOURS)
 def test_unknown_latin_languages_give_only_the_script(text):
-    assert told(text) == "latin"
+    assert reported(text) == "latin"
 
 
 @pytest.mark.parametrize(("script", "text"), SCRIPTS.items())
@@ -129,7 +129,7 @@ def test_names_give_only_the_script(text):
     ],
 )
 def test_foreign_words_and_code_are_ignored(text, language):
-    assert told(text) == language
+    assert reported(text) == language
 
 
 @pytest.mark.parametrize(
@@ -202,9 +202,9 @@ def test_text_is_in_at_most_one_language(text, language):
 
 @given(st.sampled_from(sorted(TEXTS)), st.integers(1, 5))
 def test_repeated_text_keeps_its_language(language, times):
-    assert told(" ".join([TEXTS[language]] * times)) == language
+    assert reported(" ".join([TEXTS[language]] * times)) == language
 
 
 def test_only_the_beginning_of_a_long_text_is_read():
     text = f"{TEXTS['en']} " * (READ_MAX // len(TEXTS["en"]) + 1)
-    assert told(text + TEXTS["ru"] * 10_000) == "en"
+    assert reported(text + TEXTS["ru"] * 10_000) == "en"

@@ -202,8 +202,8 @@ def test_empty_messages_of_a_user_after_calls_are_left_out():
     sent = [HI, CALLS, empty, empty, ANSWER, empty]
     assert canonical_messages({"messages": sent}) == [HI, CALLS, ANSWER, empty]
     assert only_messages(sent) == [HI, CALLS, ANSWER, empty]
-    told = {"role": "user", "content": "go on"}
-    assert canonical_messages([CALLS, told]) == [CALLS, told]
+    reported = {"role": "user", "content": "go on"}
+    assert canonical_messages([CALLS, reported]) == [CALLS, reported]
 
 
 def test_members_of_a_part_that_are_null_do_not_say_what_it_is():
