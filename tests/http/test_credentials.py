@@ -98,8 +98,8 @@ class TestKeys:
 
     async def test_key_takes_precedence_over_a_token(self, site: Site) -> None:
         head = _underscored(site.headers())
-        beside = {"x_project_id": "nonsense", "x_organization_id": "nonsense"}
-        assert (await asked(site, **head, **beside, authorization="Bearer x")).status_code == 200
+        ignored = {"x_project_id": "nonsense", "x_organization_id": "nonsense"}
+        assert (await asked(site, **head, **ignored, authorization="Bearer x")).status_code == 200
         bad = await asked(
             site, x_api_key="bad", authorization=f"Bearer {TOKEN}", x_project_id=site.project()
         )

@@ -227,8 +227,8 @@ def test_plan_of_a_group_names_its_schema_and_takes_a_worker_that_has_none():
         "DROP VIEW group_2.spans",
         "ALTER TABLE group_2.span_rows RENAME TO spans",
     )
-    beside = "create_distributed_table('group_2.spans', NULL, colocate_with := 'group_2.traces')"
-    assert f"SELECT {beside}" in spans.statements
+    together = "create_distributed_table('group_2.spans', NULL, colocate_with := 'group_2.traces')"
+    assert f"SELECT {together}" in spans.statements
 
 
 def test_new_groups_go_to_workers_without_one_and_then_to_those_with_the_fewest():

@@ -34,7 +34,7 @@ def test_key_is_made_rotated_and_revoked(
     page.get_by_role("button", name="New API key").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Name").fill(name)
-    # A selection of text may end beside the dialog, which stays.
+    # A selection of text may end outside the dialog, which stays.
     box = dialog.get_by_label("Name").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 5, box["y"] + 5)

@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 QUICKSTART: Final = (ROOT / "docs/quickstart.md").read_text()
-# What the page says of this version: traces within traces, spans beside each other and alone.
+# What the page says of this version: nested traces, sibling spans, and spans without a trace.
 NESTED: Final = """
 import { flush, withSpan, withTrace } from "pandaprobe";
 await withTrace("outer", {}, () =>

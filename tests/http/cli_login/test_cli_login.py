@@ -114,8 +114,8 @@ class TestCodes:
         for headers in ({}, login.site.headers(), {"authorization": "Bearer no"}):
             answer = await login.site.http.post("/cli/auth/codes", headers=headers, json=body)
             assert answer.status_code == 401
-        beside = BEARER | {"x-api-key": "nonsense"}
-        answer = await login.site.http.post("/cli/auth/codes", headers=beside, json=body)
+        both = BEARER | {"x-api-key": "nonsense"}
+        answer = await login.site.http.post("/cli/auth/codes", headers=both, json=body)
         assert answer.status_code == 201
 
     @pytest.mark.parametrize("field", ["org_id", "project_id", "code_challenge", "label"])

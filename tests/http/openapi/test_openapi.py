@@ -309,7 +309,7 @@ async def test_configured_limit_is_published() -> None:
     assert (schema["minItems"], schema["maxItems"]) == (1, 7)
 
 
-@pytest.mark.skipif(not CONTRACT.exists(), reason="the contract doesn't lie beside this checkout")
+@pytest.mark.skipif(not CONTRACT.exists(), reason="the contract isn't next to this checkout")
 async def test_contract_is_kept(document: Any) -> None:
     found = set(violations(json.loads(CONTRACT.read_text()), document))
     assert found - TIGHTER == set()

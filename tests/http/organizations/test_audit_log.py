@@ -201,8 +201,8 @@ class TestPages:
         refused = await ada("GET", f"{ours}/audit-log?limit=201&offset=-1&cursor=x")
         assert set(field_errors(refused)) == {"query.limit", "query.offset", "query.cursor"}
         cursor = (await ada.read(f"{ours}/audit-log?limit=1"))["next_cursor"]
-        beside = await ada("GET", f"{ours}/audit-log?cursor={cursor}&offset=1")
-        assert set(field_errors(beside)) == {"query.cursor"}
+        refused = await ada("GET", f"{ours}/audit-log?cursor={cursor}&offset=1")
+        assert set(field_errors(refused)) == {"query.cursor"}
 
     async def test_cursor_of_another_organization_is_refused(
         self, ada: PersonClient, ours: str, names: list[str]

@@ -40,7 +40,7 @@ CASES: dict[str, tuple[list[SpanNode], dict[int, str]]] = {
         ],
         {1: D},
     ),
-    "a duplicate beside its twin": (
+    "two siblings that are duplicates": (
         [
             node(1, None, "AGENT"),
             node(2, 1, "LLM", tokens=5, response="x", buckets=2),
@@ -328,7 +328,7 @@ class Program:
         number = self.add(top, kind, tokens=tokens, response=response, buckets=3)
         if response is not None:
             for _ in range(self.draw(st.integers(0, 2))):
-                place = self.draw(st.sampled_from([top, number]))  # beside, below
+                place = self.draw(st.sampled_from([top, number]))  # sibling, child
                 less = {"tokens": self.draw(st.sampled_from([0, tokens, tokens + 1])), "buckets": 2}
                 same = {"tokens": tokens, "buckets": 3}
                 said = self.draw(st.sampled_from([less, same]))
