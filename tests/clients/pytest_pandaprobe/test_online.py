@@ -125,6 +125,19 @@ async def test_gate_fails_the_session(online: Pytest) -> None:
     online.write(RIGHT)
     reported = await online("-k", "q001")
     assert (reported.status, "gate: incomplete" in reported.output) == (1, True), reported.output
+    lacking = "no score of as_expected in 19 of 20 cases (no result in 19)"
+    assert f"the candidate: {lacking}" in reported.output
+
+
+async def test_experiments_with_other_metrics_are_named(online: Pytest) -> None:
+    ids = await online.project.prepare_questions(5)
+    said = {"metrics": ["task_completion"], "question": "Add 2 and 3"}
+    base = await online.project.run({one: [one] for one in ids}, **said)
+    (online.folder / "gate.toml").write_text("coverage = 0.9\n")
+    online.write(RIGHT)
+    reported = await online("--pandaprobe-base", base, "--pandaprobe-gate", "gate.toml")
+    differs = "the set of metrics differs: task_completion and as_expected"
+    assert f"not comparable: {differs}" in reported.output
 
 
 async def test_each_test_has_a_baseline_of_its_own(online: Pytest) -> None:
