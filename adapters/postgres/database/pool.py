@@ -47,6 +47,11 @@ _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # the epoch of PostgreSQL
 _MICROSECOND: Final = timedelta(microseconds=1)
 IDLE_CONNECTION_S: Final = 300  # an idle connection is closed after this time
 
+TOO_LONG: Final = (
+    "The database took too long: narrow the request, first its period (started_after, date_from), "
+    "or try later"
+)
+
 # Errors of the connection or the server, not of the statement: a retry may succeed.
 TRANSIENT_ERRORS: Final = (
     OSError,
@@ -425,7 +430,7 @@ async def translate_errors() -> AsyncIterator[None]:
     try:
         yield
     except asyncpg.QueryCanceledError as error:
-        raise Unavailable("The database took too long: narrow the request, or try later") from error
+        raise Unavailable(TOO_LONG) from error
     except asyncpg.UniqueViolationError as error:
         raise Conflict("already exists") from error
     except UNSTORABLE_ERRORS as error:

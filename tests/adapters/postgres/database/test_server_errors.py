@@ -39,6 +39,7 @@ async def test_server_errors_raise_unavailable(pool, code):
         ("25006", "The database refuses writes", 3),
         ("53300", "The database cannot be reached", 3),
         ("57P03", "The database cannot be reached", 3),
+        ("57014", "took too long: narrow the request, first its period", 1),
     ],
 )
 async def test_busy_and_read_only_database_are_not_called_unreachable(
