@@ -4,6 +4,7 @@ import { render } from "preact";
 import { useEffect } from "preact/hooks";
 import { Redirect, Route, Router, Switch, useLocation } from "wouter-preact";
 import { queries, useReturn } from "./api/queries.ts";
+import { ended } from "./api/client.ts";
 import { destination, followTabs, projectId, resume, session } from "./api/session.ts";
 import { closeMenus, handleKey, leaveToInputMethod } from "./lib/keys.ts";
 import { lazy } from "./lazy.tsx";
@@ -13,7 +14,7 @@ import { decoded, paramsOf } from "./url/params.ts";
 import { Empty, FailureBox, Guarded, focusMain, Loading, useWindowTitle } from "./ui/basics.tsx";
 import { Away, Shell } from "./ui/Shell.tsx";
 import { Home } from "./views/home/Home.tsx";
-import { SignIn } from "./views/sign-in/SignIn.tsx";
+import { SignIn, SignInAgain } from "./views/sign-in/SignIn.tsx";
 
 function App(): JSX.Element {
   useEffect(() => {
@@ -62,11 +63,14 @@ function Gate(): JSX.Element {
     );
   }
   return (
-    <Shell>
-      <Guarded name={path}>
-        <Views />
-      </Guarded>
-    </Shell>
+    <>
+      <Shell>
+        <Guarded name={path}>
+          <Views />
+        </Guarded>
+      </Shell>
+      {ended.value && <SignInAgain />}
+    </>
   );
 }
 

@@ -1,7 +1,7 @@
 /** Requests: answers that are cut, kept or refused, and what is asked for. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { address, awaySince, configure, curl, Failure, fill, forget, isUpdated, readBlob, readText, request, requestText, returns, waitsUntil } from "../src/api/client.ts";
+import { address, awaySince, configure, curl, ended, Failure, fill, forget, isUpdated, readBlob, readText, request, requestText, returns, waitsUntil } from "../src/api/client.ts";
 import { pageOf } from "../src/api/found.ts";
 import { queries } from "../src/api/queries.ts";
 import { readTurns } from "../src/api/turns.ts";
@@ -92,6 +92,15 @@ function answering(...answers: Response[]): Request[] {
   };
   return asked;
 }
+
+test("after the session has ended, nothing but the session is read", async () => {
+  const asked = answering(new Response("{}"));
+  ended.value = true;
+  await assert.rejects(request("GET", "traces"), (error) => error instanceof Failure && error.status === 401);
+  await request("GET", "session");
+  ended.value = false;
+  assert.deepEqual(asked.map((one) => new URL(one.url).pathname.split("/").at(-1)), ["session"]);
+});
 
 const tagged = (value: string, tag: string): Response => new Response(JSON.stringify(value), { headers: { ETag: tag } });
 

@@ -148,8 +148,11 @@ test("behind a dialog, only the palette is opened", () => {
     handleKey(press("Escape"));
     handleKey(press("k", { ctrlKey: true }));
   });
+  shown.set(".sign-in", new FakeElement("DIV")); // over a page whose session has ended
+  const others = ran(["Ctrl+k"], () => handleKey(press("k", { ctrlKey: true })));
   shown.clear();
   assert.deepEqual(found, ["Ctrl+k"]);
+  assert.deepEqual(others, []);
 });
 
 test("Escape closes an open menu first, and gives its button the focus", () => {

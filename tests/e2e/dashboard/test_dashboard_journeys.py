@@ -308,6 +308,38 @@ def test_page_goes_on_after_its_session_was_ended_elsewhere(
     expect(page.get_by_role("heading", level=1)).to_have_text("Users")
 
 
+def test_what_is_typed_stays_when_the_session_ends(
+    signed_in: Page, project: Project, dev_server: DevServer
+) -> None:
+    page = signed_in
+    page.goto(project.path("datasets"))
+    page.get_by_role("button", name="New dataset …").click()
+    dialog = page.get_by_role("dialog", name="New dataset")
+    dialog.get_by_label("Name").fill("capitals")
+    dialog.get_by_label("Description").fill("Of all countries")
+    end_sessions(dev_server)
+    dialog.get_by_role("button", name="Create").click()
+    again = page.get_by_role("dialog", name="Sign in")
+    expect(again.get_by_text("The session has ended")).to_be_visible()
+    # Who finds the page open sees nothing of it.
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_text("Of all countries")).to_have_count(0)
+    expect(page.get_by_role("navigation")).to_have_count(0)
+    expect(page.get_by_text(project.name).first).to_be_hidden()
+    for _ in range(2):
+        page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    expect(again.get_by_role("button", name="Continue as developer")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(again).to_have_count(0)
+    expect(dialog.get_by_label("Name")).to_have_value("capitals")
+    expect(dialog.get_by_role("alert")).to_contain_text("Try it again")
+    dialog.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("capitals")
+    expect(page.get_by_text("Of all countries")).to_be_visible()
+    assert project.read("/datasets/capitals")["description"] == "Of all countries"
+
+
 @pytest.mark.exhaustive  # only another build can break it
 def test_list_stays_while_the_service_is_away(
     signed_in: Page, project: Project, fast_forward: FastForward

@@ -230,11 +230,12 @@ def test_a_period_that_stands_still_says_its_end(
     main.get_by_role("button", name="Up to now").click()
     expect(end).not_to_have_text(first)
 
-    def asked() -> int:
+    def ends() -> set[str]:
         page.title()  # what the page reported meanwhile is logged
-        return sum("/trace-scores?" in url for url in page_log.requested)
+        urls = [urlsplit(url) for url in page_log.requested if "/trace-scores?" in url]
+        return {parse_qs(url.query)["date_to"][0] for url in urls}
 
-    assert until_while(project.server.process, asked, lambda count: count > 1) == 2
+    assert len(until_while(project.server.process, ends, lambda found: len(found) > 1)) == 2
 
 
 @pytest.mark.exhaustive  # only another build can break it

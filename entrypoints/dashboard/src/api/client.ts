@@ -126,6 +126,9 @@ export const awaySince = signal<number | null>(null);
 /** How often it answered again since: also if no view was drawn in between. */
 export const returns = signal(0);
 
+/** Whether the session has ended: the page waits for a sign-in, and reads nothing until then. */
+export const ended = signal(false);
+
 const READ_MAX_MS = 60_000; // of an answer as JSON: the service itself gives up after ten seconds
 
 /** The signal of a read, with a time limit: a connection may stay open and never answer. */
@@ -215,7 +218,10 @@ async function send(method: string, url: string, call: Call): Promise<Response> 
     if (waitsUntil.value !== null && waitsUntil.value <= Date.now()) waitsUntil.value = null;
     return answer;
   }
-  if (answer.status === 401) whenRefused();
+  if (answer.status === 401 && !ended.peek()) {
+    whenRefused();
+    if (ended.peek()) throw new Failure(401, "The session had ended. Try it again.");
+  }
   const refused = await failure(answer);
   if (method === "GET" && refused.isTemporary && refused.retryAfterS !== null) waitsUntil.value = Date.now() + refused.retryAfterS * 1000;
   throw refused;
@@ -225,6 +231,7 @@ async function send(method: string, url: string, call: Call): Promise<Response> 
 export async function request<T>(method: string, path: string, call: Call = {}): Promise<T> {
   const url = address(path, call.query);
   return turn(async () => {
+    if (ended.peek() && method === "GET" && path !== "session") throw new Failure(401, "The session has ended");
     const known = method === "GET" ? remembered.get(url) : undefined;
     const headers = known ? { ...call.headers, "If-None-Match": known.tag } : call.headers;
     const signal = method === "GET" ? limited(call) : call.signal;

@@ -11,9 +11,9 @@ const WAIT_MAX_MS = 30_000;
 
 export const queries = new QueryClient({
   queryCache: new QueryCache({
-    // What was read stays: a banner says that the service is away, and since when.
+    // What was read stays: a banner says that the service is away, and since when; or a sign-in is over it.
     onError: (error, query) => {
-      if (isTemporary(error) && query.state.data !== undefined) query.setState({ status: "success", error: null });
+      if ((isTemporary(error) || isRefused(error)) && query.state.data !== undefined) query.setState({ status: "success", error: null });
     },
   }),
   defaultOptions: {
@@ -35,6 +35,10 @@ export const queries = new QueryClient({
 
 function isTemporary(error: unknown): boolean {
   return error instanceof Failure && error.isTemporary;
+}
+
+function isRefused(error: unknown): boolean {
+  return error instanceof Failure && error.status === 401;
 }
 
 /** Calls `then` when the service answers again. */

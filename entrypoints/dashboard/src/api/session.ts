@@ -3,7 +3,7 @@
  * of this origin have: requests carry both. Tokens and keys are sent once, and kept nowhere.
  */
 import { computed, signal } from "@preact/signals";
-import { address, configure, forget, request } from "./client.ts";
+import { address, configure, ended, forget, request } from "./client.ts";
 import type { BrowserSessionResponse, KeyScope, SignInMethod } from "./types.d.ts";
 
 export interface Project {
@@ -24,7 +24,7 @@ export interface Organization {
 export type Session =
   | { state: "unknown" }
   | { state: "failed"; error: unknown }
-  | { state: "out"; ended: boolean; problem: string | null; ways: readonly SignInMethod[] }
+  | { state: "out"; problem: string | null; ways: readonly SignInMethod[] }
   | {
       state: "in";
       who: string;
@@ -94,18 +94,18 @@ function headers(): Record<string, string> {
 }
 
 function refused(): void {
-  const now = session.peek();
-  if (now.state !== "in") return;
+  if (session.peek().state !== "in") return;
   forget();
-  session.value = { state: "out", ended: true, problem: null, ways: now.ways };
+  ended.value = true;
 }
 
 configure(headers, refused);
 
 function enter(answer: BrowserSessionResponse): void {
   const ways = answer.ways_in;
+  ended.value = false;
   if (!answer.signed_in) {
-    session.value = { state: "out", ended: false, problem: answer.problem, ways };
+    session.value = { state: "out", problem: answer.problem, ways };
     return;
   }
   const now = answer.user?.id ?? answer.key?.id ?? "";

@@ -109,7 +109,7 @@ export function handleKey(event: KeyboardEvent): void {
   const name = nameOf(event);
   const isSingle = !name.startsWith("Ctrl+") && name !== "Escape";
   if (isSingle && (isTyping(event.target) || singleKeys.value === "off")) return;
-  if (document.querySelector("dialog[open]") !== null && name !== "Ctrl+k") return;
+  if (document.querySelector("dialog[open]") !== null && (name !== "Ctrl+k" || document.querySelector(".sign-in") !== null)) return;
   const menu = name === "Escape" && document.querySelector<HTMLDetailsElement>(MENU);
   if (menu) {
     event.preventDefault();

@@ -3,7 +3,7 @@ import { signal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
-import { awaySince, request, ROOT, waitsUntil } from "../api/client.ts";
+import { awaySince, ended, request, ROOT, waitsUntil } from "../api/client.ts";
 import { queries, useReturn } from "../api/queries.ts";
 import { project, projectId, session, signOut } from "../api/session.ts";
 import { find, pageOf } from "../api/found.ts";
@@ -58,7 +58,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
   ]);
   const now = session.value;
   return (
-    <div class="shell">
+    <div class={ended.value ? "shell behind" : "shell"}>
       <a class="skip" href="#main" onClick={focusMain}>
         Skip to the content
       </a>

@@ -1,10 +1,30 @@
 /** Sign-in: as the developer on this machine, at the provider, with a token, or with an API key. */
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { address, ended } from "../../api/client.ts";
+import { queries } from "../../api/queries.ts";
 import { session, signIn, signInWithProvider } from "../../api/session.ts";
 import { Button, useTitle, Failed, Form, valueTo } from "../../ui/basics.tsx";
 
 const LABELS = { token: "Token of your identity provider", key: "API key" } as const;
+
+/** Over the page whose session has ended, and hides it. What is typed there stays. */
+export function SignInAgain(): JSX.Element {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const open = (): void => dialog.current?.showModal();
+  useEffect(() => {
+    open();
+    return () => {
+      dialog.current?.close(); // the focus goes back
+      void queries.invalidateQueries();
+    };
+  }, []);
+  return (
+    <dialog ref={dialog} aria-label="Sign in" onCancel={(event) => event.preventDefault()} onClose={open}>
+      <SignIn />
+    </dialog>
+  );
+}
 
 export function SignIn(): JSX.Element {
   const [busy, setBusy] = useState(false);
@@ -12,7 +32,8 @@ export function SignIn(): JSX.Element {
   const [secret, setSecret] = useState("");
   useTitle("Sign in");
   const now = session.value;
-  const ways = now.state === "out" ? now.ways : [];
+  const ways = now.state === "out" || now.state === "in" ? now.ways : [];
+  const Place = ended.value ? "div" : "main";
   const pasted = (["token", "key"] as const).filter((one) => ways.includes(one));
   const [chosen, choose] = useState<"token" | "key">(ways.includes("provider") ? "key" : (pasted[0] ?? "key"));
   const attempt = async (work: () => Promise<void>): Promise<void> => {
@@ -26,12 +47,12 @@ export function SignIn(): JSX.Element {
     }
   };
   return (
-    <main class="sign-in" id="main">
+    <Place class="sign-in" id={ended.value ? "sign-in" : "main"}>
       <h1>
         <span class="mark" aria-hidden="true" />
         PandaProbe
       </h1>
-      {now.state === "out" && now.ended && <p role="status">The session has ended. Sign in again.</p>}
+      {ended.value && <p role="status">The session has ended. Sign in again.</p>}
       {now.state === "out" && now.problem !== null && (
         <p class="problem" role="alert">
           {now.problem}
@@ -46,6 +67,9 @@ export function SignIn(): JSX.Element {
         <Button class="main" disabled={busy} autoFocus onClick={() => void attempt(signInWithProvider)}>
           Sign in
         </Button>
+      )}
+      {ways.includes("provider") && ended.value && (
+        <a href={address("app/sign-in")} target="_blank">Sign in in a new tab: this one keeps what is typed</a>
       )}
       {pasted.length > 0 && (
         <Form send={() => attempt(() => signIn(chosen, secret))}>
@@ -82,6 +106,6 @@ export function SignIn(): JSX.Element {
         <p class="problem">This page needs https, or the address http://127.0.0.1 or http://localhost.</p>
       )}
       <Failed of={{ error }} />
-    </main>
+    </Place>
   );
 }
