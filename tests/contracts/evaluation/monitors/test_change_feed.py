@@ -206,11 +206,13 @@ async def test_edge_stays_below_open_transactions(pool, has_written):
 @pytest.mark.service
 async def test_edge_stays_below_transactions_of_pool_for_traces(pool, serving_url):
     """A database of its own has its own transactions, as a worker of Citus has."""
-    elsewhere = PoolSettings(url=urlsplit(serving_url)._replace(path="/postgres").geturl(), size=2)
+    another = urlsplit(serving_url)._replace(path="/template1").geturl()
+    elsewhere = PoolSettings(url=another, size=2)
     async with open_pool(Engine({}), elsewhere) as near, near.acquire() as connection:
         changed = PostgresChangeFeed(pool, NO_DELAY, near=near)
         async with connection.transaction():
             began = await connection.fetchval("SELECT now()")
+            assert (await PostgresChangeFeed(pool, NO_DELAY).readable_until()).written_at > began
             assert (await changed.readable_until()).written_at < began
         assert (await changed.readable_until()).written_at > began
 
