@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -55,6 +56,7 @@ WHERE project_id = $1 ORDER BY trace_id, start
 CHANGE_BLOCKS = (
     "UPDATE trace_payloads SET written_at = now() WHERE project_id = $1 AND trace_id = $2"
 )
+NAME_ANOTHER = "UPDATE trace_payloads SET object_id = $2 WHERE project_id = $1"
 COUNT_WAITING_BLOCKS = (
     "SELECT count(*) FROM trace_payloads WHERE project_id = $1 AND written_at IS NOT NULL"
 )
@@ -239,6 +241,29 @@ async def test_orphans_are_removed_after_their_grace(stored: Stored):
     assert await stored.remove_orphans() == 1
     assert await stored.keys(ours) == await stored.named(ours) | {f"{ours}/readme"}
     assert await stored.bucket.get(["backups/monday"]) != {}
+
+
+async def test_orphan_is_removed_once_though_it_is_found_more_often(stored: Stored):
+    clock, removed = ManualClock(0.0), list[int]()
+    storage = PostgresPayloadStorage(stored.pool, orphans=Orphans(clock))
+    await stored.bucket.put(f"{project()}/{uuid4()}/{uuid4()}", b"x")
+    for _ in range(4):
+        removed.append(await storage.remove_orphans(LATER))
+        clock.now += NAMED_WITHIN_S / 2
+    assert removed == [0, 0, 1, 0]
+
+
+async def test_object_that_is_named_after_it_was_found_stays(stored: Stored):
+    ours, clock = project(), ManualClock(0.0)
+    await stored.moved(ours, a_trace())
+    [key] = await stored.named(ours)
+    storage = PostgresPayloadStorage(stored.pool, orphans=Orphans(clock))
+    await stored.owner.execute(NAME_ANOTHER, ours, uuid4())
+    assert await storage.remove_orphans(LATER) == 0
+    await stored.owner.execute(NAME_ANOTHER, ours, UUID(key.rpartition("/")[2]))
+    clock.now += NAMED_WITHIN_S
+    assert await storage.remove_orphans(LATER) == 0
+    assert await stored.keys(ours) == {key}
 
 
 @dataclass
