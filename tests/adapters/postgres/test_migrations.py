@@ -553,6 +553,21 @@ async def test_request_and_migration_of_several_views_do_not_end_each_other(migr
         await migrating_now
 
 
+async def test_new_group_gets_the_views_of_later_migrations(migrated):
+    migration = SqlMigration(
+        id="9998_next",
+        description="a table and its view",
+        group_scripts=lambda _: ("CREATE TABLE of_next (name text)",),
+        views_of_group=lambda _: ("CREATE VIEW visible_of_next AS SELECT * FROM of_next",),
+    )
+    async with migrated.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await migration.run_in_group(connection, TableGroup(FIRST_GROUP))
+        assert await connection.fetch("SELECT * FROM visible_of_next") == []
+        await transaction.rollback()
+
+
 def test_each_view_is_in_a_script_of_its_own():
     first = import_module(f"{migrations.__name__}.{known_migrations()[0]}")
     scripts = first.views_of_group(TableGroup(FIRST_GROUP))

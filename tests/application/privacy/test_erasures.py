@@ -95,6 +95,8 @@ async def test_long_erasure_is_finished_by_workers(world, caller):
     assert await privacy.finish_erasures() == 1
     over = await privacy.erasures.get(caller.project_id, receipt.id)
     assert (over.state, over.rows) == (ErasureState.REMOVED, receipt.rows)
+    log = {one.action: one.at for one in await world.log(caller.organization_id)}
+    assert log[AuditAction.ERASURE_FINISHED] == world.now > receipt.requested_at
     assert await privacy.finish_erasures() == 0
 
 

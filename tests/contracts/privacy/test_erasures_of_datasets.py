@@ -71,10 +71,21 @@ async def test_link_is_followed_after_the_trace_is_gone(fixture):
     assert receipt.rows == {"dataset_items": 1}
 
 
-@pytest.mark.parametrize("owner", [GRACE, SESSION], ids=["user", "session"])
-async def test_link_is_followed_to_an_owner_that_was_named_after_the_copy(fixture, owner):
+@pytest.mark.parametrize(
+    ("owner", "copied_with"),
+    [
+        (GRACE, {"user_id": None, "session_id": None}),
+        (GRACE, {"user_id": None, "session_id": "t"}),
+        (SESSION, {"user_id": None, "session_id": None}),
+        (SESSION, {"user_id": ADA.id, "session_id": None}),
+    ],
+    ids=["user", "user_alone", "session", "session_alone"],
+)
+async def test_link_is_followed_to_an_owner_that_was_named_after_the_copy(
+    fixture, owner, copied_with
+):
     ours, datasets = project(), fixture.plane.evaluation.datasets
-    known = a_trace(user_id=None, session_id=None)
+    known = a_trace(**copied_with)
     await copied(fixture, ours, known)
     late = replace(known, user_id=GRACE.id, session_id=SESSION.id)
     await fill(fixture.plane, ours, late)
@@ -85,12 +96,28 @@ async def test_link_is_followed_to_an_owner_that_was_named_after_the_copy(fixtur
     assert await shown(datasets, ours) == {}
 
 
+@pytest.mark.parametrize("named", ["user_id", "session_id"])
+async def test_owner_at_the_copy_stays_when_the_other_is_added(fixture, named):
+    """An item follows the owners that its trace had, and not those that came in their place."""
+    ours, datasets = project(), fixture.plane.evaluation.datasets
+    known = a_trace(**{"user_id": None, "session_id": None, named: "before"})
+    await copied(fixture, ours, known)
+    change = TraceChange(user_id=GRACE.id, session_id=SESSION.id)
+    await fixture.plane.traces.change(ours, known.id, change)
+    await fixture.plane.traces.delete(ours, [known.id])
+    added, replaced = (SESSION, GRACE) if named == "user_id" else (GRACE, SESSION)
+    assert (await fixture.erase(ours, replaced)).rows == {}
+    assert list(await shown(datasets, ours)) == ["i0"]
+    assert (await fixture.erase(ours, added)).rows == {"dataset_items": 1}
+
+
 async def test_link_is_followed_to_the_present_owner(fixture):
     ours, datasets, known = project(), fixture.plane.evaluation.datasets, a_trace(user_id=ADA.id)
     await copied(fixture, ours, known)
     await fixture.plane.traces.change(ours, known.id, TraceChange(user_id=GRACE.id))
-    await fixture.request(ours)
+    erasure = await fixture.request(ours)
     assert await shown(datasets, ours) == {}
+    assert (await fixture.step(erasure)).rows["dataset_items"] == 1
 
 
 async def test_kept_link_of_revised_item_is_followed(fixture):

@@ -236,7 +236,7 @@ class TestBudgets:
 
 class TestLimits:
     async def test_limits_are_stored_and_inherited(
-        self, site: Site, ada: PersonClient, ours: str
+        self, site: Site, ada: PersonClient, ours: str, bot: str
     ) -> None:
         path = f"{ours}/limits"
         nothing = await ada.read(path)
@@ -250,6 +250,9 @@ class TestLimits:
             "project_retention_days": None,
             "key_days": None,
         }
+        await entered(site, bot)
+        nothing |= {"spent_usd": 0.001}
+        assert await ada.read(path) == nothing
         limits = {"monthly_usd": 100, "project_monthly_usd": 2.5}
         limits |= {"project_retention_days": 30, "key_days": 7}
         stored = await site.http.put(path, headers=ada.bearer, json=limits)

@@ -24,6 +24,7 @@ from adapters.memory.evaluation.alerts import MemoryWebhookSender
 from adapters.webhook_sender import (
     ADDRESSES_MAX,
     INTERIM_MAX,
+    RESOLVER_THREADS,
     HttpWebhookSender,
     SystemResolver,
 )
@@ -49,7 +50,7 @@ from tests.support.fakes.webhook_receivers import (
 )
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.evaluation.alerts import a_delivery, a_webhook
-from tests.support.waiting import WAIT_MAX_S, in_time
+from tests.support.waiting import WAIT_MAX_S, in_time, until
 
 SOON_S = 0.2  # where the time is to run out
 BODY = '{"type": "alert.changed", "data": {"metric": "ü"}}'.encode()
@@ -396,6 +397,32 @@ async def test_names_without_an_answer_delay_no_other_name():
     finally:
         answered.set()
         await asyncio.gather(*unanswered)
+
+
+async def test_look_up_that_ends_leaves_its_thread_to_another(caplog):
+    """Also one that fails, or that is given up before it ends."""
+    answered, begun = threading.Event(), threading.Event()
+
+    def look_up(host: str, _: int) -> Sequence[str]:
+        begun.set()
+        answered.wait()
+        if host == "unknown.example":
+            raise socket.gaierror("no such name")
+        return LOCAL
+
+    resolver = SystemResolver(look_up)
+    given_up = asyncio.create_task(resolver("slow.example", 80))
+    await until(begun.is_set)
+    given_up.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+    answered.set()
+    with pytest.raises(socket.gaierror):
+        await resolver("unknown.example", 80)
+    async with in_time():
+        found = [await resolver("known.example", 80) for _ in range(RESOLVER_THREADS)]
+    assert found == [LOCAL] * RESOLVER_THREADS
+    assert caplog.messages == []
 
 
 ENDING = """
