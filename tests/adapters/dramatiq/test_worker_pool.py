@@ -138,10 +138,11 @@ async def test_sent_job_runs_on_the_loop_and_is_acknowledged(redis, redis_url):
         await doing(job)
 
     due = [PlanRunJob(*a_run()), *some_targets(300), *some_targets(300, asks_judge=True)]
-    async with at_work(redis_url, do):
+    async with at_work(redis_url, do) as crew:
         await DramatiqJobs(redis, monotonic_us).send(*due)
         await until(lambda: len(doing.done) == len(due))
         await emptied(redis)
+        await until(lambda: not crew._running)  # nothing is kept of jobs that are over
     assert Counter(doing.done) == Counter(due)
     assert loops == {asyncio.get_running_loop()}
 

@@ -14,17 +14,20 @@ from application.evaluation.alerts.alerts import (
     UNAVAILABLE_MAX,
     CreateAlert,
     EvaluateAlerts,
+    MessageContext,
+    evaluate_alert,
 )
 from application.evaluation.ports.alerts import ORDER_WAIT_MAX, FinishedRun, MonitorSlot
 from domain.errors import Invalid, NotFound, Unavailable
-from domain.evaluation.alerts.alert import AlertFigure, AlertState
+from domain.evaluation.alerts.alert import AlertFigure, AlertState, RunMetricStats
+from domain.evaluation.alerts.alert_message import AlertNames
 from domain.evaluation.scores.outcome import Scored
 from domain.ids import MonitorId
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, THEIRS, at
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.evaluation import monitors as watched
-from tests.support.fixtures.evaluation.alerts import a_rule, a_webhook, complete_run
+from tests.support.fixtures.evaluation.alerts import a_rule, a_webhook, an_alert, complete_run
 from tests.support.fixtures.evaluation.evaluation import METRICS
 
 GOOD, BAD = Scored(0.9, "", {}), Scored(0.2, "", {})
@@ -128,6 +131,21 @@ async def test_changes_to_alerting_and_back_to_ok_are_notified():
         f"{METRICS[0]} is 0.2, below 0.5; 2 scored",
     }
     assert reported[mended.id]["data"]["state"] == "OK"
+
+
+def test_message_has_how_many_evaluations_a_figure_covers():
+    alert = an_alert(watched.a_monitor(project()))
+    stats = RunMetricStats(scored=3, mean=0.2, failed=2, skipped=1)
+    shown = MessageContext(AlertNames("shop", "nightly"), None)
+    notice = evaluate_alert(alert, 0.2, None, NOON, shown, stats=stats).notice
+    assert notice is not None
+    told = json.loads(notice.body)
+    assert {one: told["data"][one] for one in ("scored", "failed", "skipped")} == {
+        "scored": 3,
+        "failed": 2,
+        "skipped": 1,
+    }
+    assert told["text"].endswith("; 3 scored, 2 failed, 1 skipped")
 
 
 @pytest.mark.parametrize(
