@@ -76,6 +76,7 @@ LONG_SETUP: Final = re.compile(
     r"""|dev_server|signed_in: Page|opened: Page|page: Page)(?=[,:)"])"""
 )
 DEV: Final = "dev_server"
+MODEL_CLIENTS: Final = "tests.support.fakes.model_provider"  # their imports take two seconds
 NEEDS: Final = {"whole_stack: Stack": "stack", "loading: Loading": "stack"} | dict.fromkeys(
     ("signed_in: Page", "opened: Page", "page: Page"), DEV
 )
@@ -91,8 +92,10 @@ def file_of(test: str) -> str:
 @cache
 def group_of(file: str) -> str:
     """The name of the long setup that is used in a file of tests, or the file if it has none."""
-    found = LONG_SETUP.search((ROOT / file).read_text())
-    return NEEDS.get(found[1], found[1]) if found else file
+    text = (ROOT / file).read_text()
+    if (found := LONG_SETUP.search(text)) is not None:
+        return NEEDS.get(found[1], found[1])
+    return MODEL_CLIENTS if MODEL_CLIENTS in text else file
 
 
 def seconds_of(tests: Iterable[str]) -> float:
