@@ -295,7 +295,7 @@ def evaluate_alert(
 ) -> AlertEvaluation:
     """The alert after another value, with a notification if its state changed.
 
-    `stats` are the results of the run, which the message shows next to the value.
+    `stats` are the results of the run, which the notification shows next to the value.
     """
     updated = replace(alert, watch=alert.watch.updated(alert.rule, value, now))
     if updated.watch.state is alert.watch.state:
@@ -309,15 +309,16 @@ def evaluate_alert(
         before=alert.watch.state,
         after=updated.watch.state,
         value=value,
+        scored=None if stats is None else stats.scored,
+        failed=None if stats is None else stats.failed,
+        skipped=None if stats is None else stats.skipped,
         at=now,
     )
-    body = change_message(change, alert.rule, shown, stats)
+    body = change_message(change, alert.rule, shown)
     return AlertEvaluation(updated, AlertNotification(change, body))
 
 
-def change_message(
-    change: AlertChange, rule: AlertRule, shown: MessageContext, stats: RunMetricStats | None
-) -> bytes:
+def change_message(change: AlertChange, rule: AlertRule, shown: MessageContext) -> bytes:
     """The message about a change: JSON, in the form that Standard Webhooks proposes."""
     return message(
         CHANGE_EVENT,
@@ -334,14 +335,14 @@ def change_message(
             "figure": rule.figure.value,
             "threshold": rule.threshold,
             "value": change.value,
-            "scored": None if stats is None else stats.scored,
-            "failed": None if stats is None else stats.failed,
-            "skipped": None if stats is None else stats.skipped,
+            "scored": change.scored,
+            "failed": change.failed,
+            "skipped": change.skipped,
             "before": change.before.value,
             "state": change.after.value,
             "url": shown.url,
         },
-        alert_text(change, rule, shown.names, shown.url, stats),
+        alert_text(change, rule, shown.names, shown.url),
     )
 
 

@@ -256,7 +256,11 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertChange:
-    """A change of an alert's state. `run_id`: the run that caused it, if any."""
+    """A change of an alert's state. `run_id`: the run that caused it, if any.
+
+    `scored`, `failed` and `skipped` are the evaluations of the metric in that run: how much the
+    value covers. They are None without a run.
+    """
 
     id: UUID
     project_id: ProjectId
@@ -266,6 +270,9 @@ class AlertChange:
     before: AlertState
     after: AlertState
     value: float | None
+    scored: int | None = None
+    failed: int | None = None
+    skipped: int | None = None
     at: datetime
 
 

@@ -4,13 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from domain.evaluation.alerts.alert import (
-    AlertChange,
-    AlertFigure,
-    AlertRule,
-    AlertState,
-    RunMetricStats,
-)
+from domain.evaluation.alerts.alert import AlertChange, AlertFigure, AlertRule, AlertState
 from domain.evaluation.alerts.webhook import WebhookFormat
 from domain.ids import MonitorId, ProjectId
 
@@ -41,26 +35,19 @@ class AlertNames:
     monitor: str
 
 
-def alert_text(
-    change: AlertChange,
-    rule: AlertRule,
-    names: AlertNames,
-    url: str | None,
-    stats: RunMetricStats | None,
-) -> str:
+def alert_text(change: AlertChange, rule: AlertRule, names: AlertNames, url: str | None) -> str:
     """One line for people: state, monitor, project, figure, limit, coverage, and a link."""
-    what = describe_figure(change, rule)
+    what = f"{describe_figure(change, rule)}{_coverage(change)}"
     head = f"{_STATES[change.after]}: {_short(names.monitor)} in {_short(names.project)}"
-    coverage = "" if stats is None else f"; {describe_coverage(stats)}"
-    return f"{head}: {what}{coverage}" + (f" — {url}" if url else "")
+    return f"{head}: {what}" + (f" — {url}" if url else "")
 
 
-def describe_coverage(stats: RunMetricStats) -> str:
-    """How many evaluations a figure covers: a mean of few scores says less than it seems to."""
-    others = ((stats.failed, "failed"), (stats.skipped, "skipped"))
-    return f"{stats.scored} scored" + "".join(
-        f", {count} {what}" for count, what in others if count
-    )
+def _coverage(change: AlertChange) -> str:
+    """How many evaluations the figure covers: a mean of few scores says less than it seems to."""
+    if change.scored is None:
+        return ""
+    others = ((change.failed, "failed"), (change.skipped, "skipped"))
+    return f"; {change.scored} scored" + "".join(f", {n} {what}" for n, what in others if n)
 
 
 def describe_figure(change: AlertChange, rule: AlertRule) -> str:

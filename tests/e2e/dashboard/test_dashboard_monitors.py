@@ -1,6 +1,7 @@
 """Monitors and alerts in Chromium: from an empty project to a message that was delivered."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -121,7 +122,9 @@ def test_monitor_alerts_and_tells_its_webhook(
     page.keyboard.press("r")
     poll(f"{monitor}/alert-changes", lambda page: page["total"] == 1)
     expect(alerts).to_contain_text("alerting since")
-    expect(page.get_by_role("region", name="History of alerts")).to_contain_text("alerting")
+    history = page.get_by_role("region", name="History of alerts")
+    expect(history).to_contain_text("alerting")
+    expect(history).to_contain_text(re.compile(r"at [0-9.]+, \d+ scored"))
     expect(page.get_by_role("list", name="Runs, the earliest first").locator("li")).to_have_count(2)
     take_screenshot("monitor")
     page.set_viewport_size({"width": 390, "height": 844})

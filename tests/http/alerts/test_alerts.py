@@ -213,6 +213,7 @@ class TestAlerts:
         assert (page["total"], page["next_cursor"]) == (1, None)
         assert (change["before"], change["state"], change["value"]) == ("OK", "ALERTING", 1.0)
         assert change["run_id"] == started.json()["id"]
+        assert (change["scored"], change["failed"], change["skipped"]) == (1, 0, 0)
         [alert] = await shop.read(alerts)
         assert (alert["state"], alert["value"]) == ("ALERTING", 1.0)
         log = f"{WEBHOOKS}/{hook['id']}/deliveries"

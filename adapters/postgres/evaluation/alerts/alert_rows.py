@@ -31,7 +31,7 @@ CHANGES: Final = Table(
         *columns("project_id uuid, id uuid, monitor_id uuid, alert_id uuid, run_id uuid"),
         Column("before", "text", read=AlertState),
         Column("after", "text", read=AlertState),
-        *columns("value float8, at timestamptz"),
+        *columns("value float8, scored int, failed int, skipped int, at timestamptz"),
     ),
 )
 WEBHOOKS: Final = Table(

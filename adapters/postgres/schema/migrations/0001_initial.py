@@ -1257,7 +1257,8 @@ CREATE TABLE IF NOT EXISTS alert_changes (
     monitor_id uuid NOT NULL, alert_id uuid NOT NULL, run_id uuid,
     before text COLLATE "C" NOT NULL CHECK (before IN ('OK', 'ALERTING', 'NO_DATA')),
     after text COLLATE "C" NOT NULL CHECK (after IN ('OK', 'ALERTING', 'NO_DATA')),
-    value double precision, at timestamptz NOT NULL,
+    value double precision, scored integer, failed integer, skipped integer,
+    at timestamptz NOT NULL,
     PRIMARY KEY (project_id, id)
 );
 CREATE INDEX IF NOT EXISTS alert_changes_at ON alert_changes (project_id, at, id);

@@ -108,7 +108,11 @@ class AlertResponse(ResponseStruct[Alert], frozen=True, kw_only=True):
 
 
 class AlertChangeResponse(ResponseStruct[AlertChange], frozen=True, kw_only=True):
-    """A change of an alert's state, and the run that caused it; `value` is the run's figure."""
+    """A change of an alert's state, and the run that caused it; `value` is the run's figure.
+
+    `scored`, `failed` and `skipped` count the evaluations of the metric in the run; null without
+    a run.
+    """
 
     id: UUID
     monitor_id: UUID
@@ -117,6 +121,9 @@ class AlertChangeResponse(ResponseStruct[AlertChange], frozen=True, kw_only=True
     before: AlertState
     state: Annotated[AlertState, Source("after")]
     value: float | None
+    scored: int | None
+    failed: int | None
+    skipped: int | None
     at: ResponseInstant
 
 

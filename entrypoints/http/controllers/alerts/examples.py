@@ -38,6 +38,9 @@ ALERT_CHANGE: Final[dict[str, Any]] = _TURNED | {
     "monitor_id": MONITOR_ID,
     "alert_id": ALERT_ID,
     "run_id": RUN_ID,
+    "scored": 40,
+    "failed": 0,
+    "skipped": 2,
     "at": _CHANGED_AT,
 }
 PREVIEWED_RUN: Final[dict[str, Any]] = _TURNED | {

@@ -8,13 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.alerts.alert import (
-    AlertChange,
-    AlertFigure,
-    AlertRule,
-    AlertState,
-    RunMetricStats,
-)
+from domain.evaluation.alerts.alert import AlertChange, AlertFigure, AlertRule, AlertState
 from domain.evaluation.alerts.alert_message import (
     DISCORD_CHARS_MAX,
     NAME_CHARS_MAX,
@@ -37,9 +31,10 @@ def text_of(
     after: AlertState,
     value: float | None,
     names: AlertNames = NAMES,
-    stats: RunMetricStats | None = None,
+    counts: tuple[int, int, int] | None = None,
     **limits: int,
 ) -> str:
+    scored, failed, skipped = counts or (None, None, None)
     change = AlertChange(
         id=uuid.UUID(int=1),
         project_id=OURS,
@@ -49,10 +44,13 @@ def text_of(
         before=OK if after is ALERTING else ALERTING,
         after=after,
         value=value,
+        scored=scored,
+        failed=failed,
+        skipped=skipped,
         at=NOON,
     )
     rule = AlertRule(metric="coherence", figure=figure, threshold=0.7, clear_at=0.7, **limits)
-    return alert_text(change, rule, names, None, stats)
+    return alert_text(change, rule, names, None)
 
 
 @pytest.mark.parametrize(
@@ -76,15 +74,15 @@ def test_text_says_figure_value_and_limit(figure, after, value, said):
 
 
 @pytest.mark.parametrize(
-    ("stats", "coverage"),
+    ("counts", "coverage"),
     [
-        (RunMetricStats(scored=5, mean=0.9, failed=995), "; 5 scored, 995 failed"),
-        (RunMetricStats(scored=12, mean=0.9, skipped=3), "; 12 scored, 3 skipped"),
-        (RunMetricStats(failed=7, skipped=1), "; 0 scored, 7 failed, 1 skipped"),
+        ((5, 995, 0), "; 5 scored, 995 failed"),
+        ((12, 0, 3), "; 12 scored, 3 skipped"),
+        ((0, 7, 1), "; 0 scored, 7 failed, 1 skipped"),
     ],
 )
-def test_text_ends_with_how_many_evaluations_the_figure_covers(stats, coverage):
-    assert text_of(AlertFigure.SCORE_MEAN, OK, 0.9, stats=stats).endswith(coverage)
+def test_text_ends_with_how_many_evaluations_the_figure_covers(counts, coverage):
+    assert text_of(AlertFigure.SCORE_MEAN, OK, 0.9, counts=counts).endswith(coverage)
 
 
 def test_text_says_that_nothing_was_scored_if_one_score_is_enough():

@@ -253,6 +253,13 @@ function Changes({ path, alerts }: { path: string; alerts: readonly AlertRespons
   );
 }
 
+/** How many evaluations the value of a change covers. */
+function coverageWords(of: AlertChangeResponse): string {
+  if (of.scored === null) return "";
+  const others = [[of.failed, "failed"], [of.skipped, "skipped"]].filter(([count]) => count).map(([count, what]) => `, ${count} ${what}`);
+  return `, ${of.scored} scored${others.join("")}`;
+}
+
 export function ChangeList({ of, alerts }: { of: readonly AlertChangeResponse[]; alerts: readonly AlertResponse[] }): JSX.Element {
   return (
     <ol class="change-list">
@@ -265,7 +272,7 @@ export function ChangeList({ of, alerts }: { of: readonly AlertChangeResponse[];
               <State value={one.before} /> → <State value={one.state} />
             </span>
             <span>
-              {alert ? <><strong>{alert.metric}</strong> {ruleWords(alert)}</> : <span class="none">a deleted alert</span>} <small>at {score(one.value)}</small>
+              {alert ? <><strong>{alert.metric}</strong> {ruleWords(alert)}</> : <span class="none">a deleted alert</span>} <small>at {score(one.value)}{coverageWords(one)}</small>
             </span>
           </li>
         );
