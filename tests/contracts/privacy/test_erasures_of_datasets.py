@@ -1,19 +1,28 @@
 """Erasures follow the links of dataset items to traces, in every version."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from adapters.postgres.database.tenants import within
+from adapters.postgres.evaluation.datasets.erased_items import ERASED_PER_DELETE
 from domain.ids import ProjectId
-from domain.privacy.erasure import DataSubject, DataSubjectKind
+from domain.privacy.erasure import DataSubject, DataSubjectKind, ErasureState
 from domain.tracing.trace import Trace, TraceChange
 from tests.contracts.privacy.test_erasures import ADA, GRACE, ErasureFixture, a_trace
 from tests.contracts.privacy.test_erasures import fixture as fixture  # noqa: PLC0414 - a fixture
 from tests.support.builders.datasets import a_dataset, an_item, put, shown
 from tests.support.builders.values import NOON
-from tests.support.fixtures.data_plane import fill, project
+from tests.support.fixtures.data_plane import fill, over_postgres, project
+from tests.support.fixtures.erasures import an_erasure, audit_entry
 
 SESSION = DataSubject(DataSubjectKind.SESSION, "s")
+COPY_ITEM = """
+INSERT INTO dataset_items
+SELECT (jsonb_populate_record(item, jsonb_build_object('item_id', 'copy ' || number))).*
+FROM dataset_items AS item, generate_series(1, $2) AS number WHERE project_id = $1
+"""
 
 
 async def copied(fixture: ErasureFixture, ours: ProjectId, *traces: Trace) -> None:
@@ -150,3 +159,24 @@ async def test_traces_under_erasure_are_not_copied(fixture):
     await fixture.request(ours)
     result = await put(datasets, ours, an_item("a", from_trace=known.id))
     assert list(result.refused) == [0]
+
+
+@pytest.mark.service
+async def test_erasure_ends_only_when_no_item_is_left(pool):
+    ours, known = project(), a_trace()
+    async with over_postgres(pool) as plane:
+        await plane.evaluation.datasets.create(a_dataset(ours))
+        await fill(plane, ours, known)
+        await put(plane.evaluation.datasets, ours, an_item("i0", from_trace=known.id))
+        await plane.traces.delete(ours, [known.id])
+        await within(pool, ours).execute(COPY_ITEM, ours, ERASED_PER_DELETE)
+        erasures, erasure = plane.privacy.erasures, an_erasure(ours, GRACE)
+        await erasures.begin(erasure, GRACE, audit_entry(erasure))
+        steps = [
+            await erasures.advance(ours, erasure.id, datetime.now(UTC), audit_entry)
+            for _ in range(2)
+        ]
+    assert [(one.state, one.rows) for one in steps] == [
+        (ErasureState.REMOVING, {"dataset_items": ERASED_PER_DELETE}),
+        (ErasureState.REMOVED, {"dataset_items": ERASED_PER_DELETE + 1}),
+    ]

@@ -300,7 +300,7 @@ async def test_records_before_their_span_are_found_in_a_trace_that_came_natively
     records = cost, sent_record("gen_ai.choice", span_id=None)
     if is_native_first:
         await plane.traces.put(ours, trace(span(), id=id_))
-    await put(plane, ours, id_, *records)
+    await put(plane, ours, id_, *records, size=size)
     if not is_native_first:
         await plane.traces.put(ours, trace(span(), id=id_))
     await put(plane, ours, id_, claude(CHILD, "llm_request", SECOND, 2 * SECOND), size=size)
