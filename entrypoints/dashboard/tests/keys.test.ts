@@ -89,6 +89,11 @@ test("a key runs the command of the last view that has it", () => {
   handleKey(unknown);
   assert.equal(unknown.isPrevented, undefined);
   assert.deepEqual(found, ["peek", "list"]);
+  const [first, second] = [add("first"), add("second")];
+  first(); // the one that stays is that of the other view
+  handleKey(press("j"));
+  second();
+  assert.deepEqual(found.slice(2), ["second"]);
 });
 
 test("a command gets the event", () => {

@@ -143,6 +143,7 @@ async def test_slow_batch_holds_up_no_other():
     assert store.kept == [10, 11]
     released.set()
     assert await slow == [None] * 5
+    assert {one.being_written for one in (puts._ordinary, puts._large)} == {0}
     await puts.close()
 
 
