@@ -58,6 +58,7 @@ from application.use_cases import UseCases
 from domain.errors import (
     Failure,
     Forbidden,
+    Invalid,
     LimitExceeded,
     NotFound,
     Unauthenticated,
@@ -65,6 +66,7 @@ from domain.errors import (
 )
 from domain.identity.api_key import UNKNOWN_KEY
 from domain.identity.caller import Caller
+from domain.tracing.otel.requests import RejectionReason
 from entrypoints.http.authentication import (
     CAN_READ,
     AccessPolicy,
@@ -119,6 +121,7 @@ UNAUTHENTICATED_BODY_MAX_BYTES: Final = 64 << 10  # of requests without credenti
 CHANGING_METHODS: Final = ("PATCH", "PUT", "DELETE")  # of an object that the path names
 NO_PARAMETERS: Final = Parameters(msgspec.defstruct("NoParameters", []), "query")
 PARSE_IN_THREAD_BYTES: Final = 64 << 10  # checking an object of as many bytes takes 10 ms
+ERROR_SHOWN_CHARS: Final = 200
 _ENDPOINT: Final = "endpoint"
 _CODING: Final = "pandaprobe.body_coding"
 
@@ -300,7 +303,8 @@ async def _authenticate(
             await limits.admit(scope, called.route_class, principal, organization_of(caller))
         except LimitExceeded as refused:
             if called.route_class is RouteClass.INGEST and isinstance(caller, Caller):
-                _record_refused_ingest(request, caller, refused)
+                message = f"requests were refused: {refused.message}"
+                count_refused_ingests(request, RejectionReason.RATE_LIMITED, message, caller)
             raise
     elif limits.volumes is not None:
         await limits.volumes.admit(scope, principal)
@@ -321,13 +325,34 @@ def _removed_organization(caller: object) -> Failure:
     return Unauthenticated(UNKNOWN_KEY)
 
 
-def _record_refused_ingest(request: HttpRequest, caller: Caller, refused: LimitExceeded) -> None:
-    """SDKs drop what was refused for too long; their users see it in the project's rejections."""
+def count_refused_ingests(
+    request: HttpRequest, reason: RejectionReason, message: str, caller: Caller, count: int = 1
+) -> None:
+    """SDKs drop what is refused; their users see it in the project's rejections."""
     if caller.new_project is None:  # else the project doesn't exist
-        message = f"requests were refused: {refused.message}"
-        http_context(request).use_cases.tracing.record_rejections.record_rate_limit(
-            caller.project_id, message
+        http_context(request).use_cases.tracing.record_rejections.count_refused(
+            caller.project_id, reason, message, count
         )
+
+
+def count_invalid_ingest(request: HttpRequest, failure: Invalid) -> None:
+    """Counts a request to store traces that is invalid as a whole; no effect for other requests."""
+    called = endpoint_of(request.route_handler)
+    caller = cast("dict[str, Any]", request.scope).get("user")
+    if called is None or called.route_class is not RouteClass.INGEST or called.limited_by_volume:
+        return
+    if isinstance(caller, Caller):
+        message = f"requests were refused: {first_error(failure)}"
+        count_refused_ingests(request, RejectionReason.INVALID, message, caller)
+
+
+def first_error(failure: Failure) -> str:
+    """The first error with its field; the list of rejections has no room for all."""
+    text = failure.message
+    if isinstance(failure, Invalid) and failure.errors:
+        first = failure.errors[0]
+        text = f"{first.field}: {first.message}" if first.field else first.message
+    return text[:ERROR_SHOWN_CHARS]
 
 
 async def _create_missing_project(request: HttpRequest) -> None:

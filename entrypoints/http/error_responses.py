@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from domain import errors
 from domain.tracing.otel.requests import TooManyItems, UnacceptableRequest
-from entrypoints.http.endpoint import endpoint_of
+from entrypoints.http.endpoint import count_invalid_ingest, endpoint_of
 from entrypoints.http.middleware.request_ids import HttpRequest, request_id_of
 from entrypoints.http.refusals import record_refusal
 from entrypoints.http.requests.body_io import JSON, compress
@@ -72,6 +72,7 @@ def _respond_to_failure(request: HttpRequest, failure: errors.Failure) -> Respon
         case errors.Invalid():
             shown = failure.errors[:FIELD_ERRORS_MAX]
             fields = [FieldProblem(one.field, one.message) for one in shown]
+            count_invalid_ingest(request, failure)
         case errors.LimitExceeded():
             headers["retry-after"], error = str(failure.retry_after_s), failure.message
         case errors.Unavailable():

@@ -86,17 +86,21 @@ class RecordRejections:
     def record_logs(self, project: ProjectId, rejections: Sequence[Rejection]) -> None:
         self(project, Signal.LOGS, rejections)
 
-    def record_rate_limit(self, project: ProjectId, message: str) -> None:
-        """Counts a request that was refused whole: one rejection an hour counts all of them."""
+    def count_refused(
+        self, project: ProjectId, reason: RejectionReason, message: str, count: int = 1
+    ) -> None:
+        """Counts what was refused of requests to /traces.
+
+        One rejection of each reason an hour counts all of it, with the newest message.
+        """
         now = self.clock()
         hour = now.replace(minute=0, second=0, microsecond=0)
-        reason = RejectionReason.RATE_LIMITED
         hourly = RecordedRejection(
             project_id=project,
             id=RejectionId(uuid5(project, f"{reason} {hour.isoformat()}")),
             rejected_at=now,
             signal=Signal.TRACES,
-            rejection=Rejection(reason=reason, message=message),
+            rejection=Rejection(reason=reason, message=message, count=count),
         )
         self.log.record([hourly])
 

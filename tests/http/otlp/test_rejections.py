@@ -11,7 +11,7 @@ import pytest
 from domain.identity.api_key import Scope
 from domain.tracing.otel.requests import Encoding, RejectionReason
 from entrypoints.http.config import HttpConfig
-from tests.http.conftest import VERSION, Site, field_errors
+from tests.http.conftest import VERSION, Site, a_trace, field_errors
 from tests.support.builders.otlp_requests import (
     SPAN_ID,
     TRACE_ID,
@@ -65,6 +65,34 @@ async def test_rejected_span_is_shown(exporter: OtlpExporter) -> None:
         "trace_id": TRACE_ID.hex(),
         "span_id": SPAN_ID.hex(),
     }
+
+
+async def test_invalid_native_traces_are_counted_by_the_hour(either: Site) -> None:
+    head = either.headers()
+    valid, nameless = a_trace(), a_trace(name="")
+    sent = [
+        *(("/traces", valid, 202), ("/traces", a_trace(user_id="a\0"), 422)),
+        *(("/traces/batch", {"traces": [nameless, nameless]}, 422), ("/traces", nameless, 422)),
+        ("/traces/batch", {"traces": [valid, nameless, nameless]}, 202),
+        ("/evaluations/trace-scores", {"name": ""}, 422),
+    ]
+    for path, body, status in sent:
+        assert (await either.http.post(path, headers=head, json=body)).status_code == status
+    async with in_time():
+        while True:
+            answer = await either.http.get(f"{PATH}?reason=invalid", headers=head)
+            found = answer.json()["items"]
+            if sum(one["count"] for one in found) == 5:
+                break
+            await asyncio.sleep(0.01)
+    [one] = found
+    assert one["message"] == (
+        "traces of a batch were refused: name: must contain 1 to 512 characters"
+    )
+    unknown = either.headers(project="not stored yet")
+    assert (await either.http.post("/traces", headers=unknown, json=nameless)).status_code == 422
+    answer = await either.http.get(PATH, headers=unknown)
+    assert answer.json()["items"] == []
 
 
 async def test_rejected_record_is_shown(exporter: OtlpExporter) -> None:

@@ -29,8 +29,9 @@ class RejectionQuery(PageQuery, frozen=True, kw_only=True):
 class RejectionResponse(ResponseStruct[RecordedRejection], frozen=True, kw_only=True):
     """A rejected span or log record, several of them by `count`, or a whole request.
 
-    With the reason `rate_limited`, `count` is the number of requests to `/traces` and its
-    subresources that were refused within one hour.
+    With the reasons `rate_limited` and `invalid`, `count` is the number of requests to `/traces`,
+    `/traces/batch` and `/traces/import` that were refused within one hour, and of the traces that
+    accepted batches were refused. The message is the newest.
 
     `scope` and `service` are as the sender names them, ids are in hex as they were sent.
     """
@@ -56,10 +57,10 @@ class RejectionController(Controller):
         """List rejected data.
 
         A page of what was rejected of the project's spans and log records, the newest first:
-        exporters don't show it. Requests to `/traces` beyond the rate limit are counted by the
-        hour. The last 1,000 rejections are kept, at most 101 of a request, the last of which counts
-        the rest. Requests that met an overload, and OpenTelemetry requests beyond a budget of bytes
-        or spans, are not among them: exporters send them again.
+        exporters don't show it. Invalid requests to `/traces`, and those beyond the rate limit,
+        are counted by the hour. The last 1,000 rejections are kept, at most 101 of a request, the
+        last of which counts the rest. Requests that met an overload, and OpenTelemetry requests
+        beyond a budget of bytes or spans, are not among them: exporters send them again.
         """
         project, reason = caller.project_id, params.reason
         requested = REJECTIONS.parse_page(params, project, reason, None, SortOrder.DESC)

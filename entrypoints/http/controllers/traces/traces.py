@@ -26,6 +26,7 @@ from domain.tracing.facet_values import (
     MEMBER_TEXT_CHARS_MAX,
     FacetQuery,
 )
+from domain.tracing.otel.requests import RejectionReason
 from domain.tracing.payloads.payload_detail import READ_SPANS_MAX, PayloadDetail
 from domain.tracing.query import COUNTED_TRACES_MAX
 from domain.tracing.span import Span, SpanChange
@@ -48,7 +49,7 @@ from entrypoints.http.controllers.traces.list_details import ListDetails
 from entrypoints.http.controllers.traces.schemas import TRACES, USERS, TraceQuery
 from entrypoints.http.controllers.traces.search import search_traces
 from entrypoints.http.controllers.traces.trace_etags import TraceEtags
-from entrypoints.http.endpoint import delete, get, patch, post
+from entrypoints.http.endpoint import delete, first_error, get, patch, post
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.cursors import PageQuery
@@ -127,6 +128,11 @@ class TraceController(Controller):
         failures = [outcome for outcome in outcomes if outcome is not None]
         if len(failures) == len(outcomes):
             raise Invalid.fields(errors_of_all(failures))
+        if failures:
+            message = f"traces of a batch were refused: {first_error(failures[0])}"
+            use_cases.tracing.record_rejections.count_refused(
+                caller.project_id, RejectionReason.INVALID, message, len(failures)
+            )
         return BatchAccepted(
             [
                 _accepted(item.id)
