@@ -129,6 +129,13 @@ def test_invalid_setting_exits_with_2(command, capsys):
     assert [line.split()[1] for line in output] == ["PANDAPROBE_PORT", "PANDAPROBE_LOG_FORMAT"]
 
 
+@pytest.mark.parametrize("command", [("import", "-"), ("mcp",)], ids=["import", "mcp"])
+def test_organization_of_a_token_is_passed_on(command, capsys):
+    options = ("--url", "http://127.0.0.1:1", "--project", "p", "--organization", "a\nb")
+    assert main([*command, *options], {"PANDAPROBE_API_KEY": "head.claims.signature"}) == 1
+    assert "--organization is invalid" in capsys.readouterr().err
+
+
 def test_dev_is_refused_in_deployments(capsys):
     assert main(["dev"], {"PANDAPROBE_APP_ENV": "production"}) == 2
     assert "PANDAPROBE_AUTH_DEV_ISSUER must be off" in capsys.readouterr().err

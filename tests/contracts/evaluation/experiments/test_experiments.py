@@ -207,6 +207,7 @@ async def test_unknown_cost_and_tokens_are_null(plane, experiments, ours, create
     assert dict(measured.figures[Figure.TOKENS]) == {"a": [(1, 5)], "b": [(2, 0)]}
     assert dict(measured.figures[Figure.COST]) == {"b": [(2, 0)], "c": [(1, 0.25)]}
     assert (measured.cost_usd, measured.results, measured.is_priced) == (Decimal("0.25"), 5, False)
+    assert measured.repetition_results == {1: 3, 2: 2}
 
 
 async def test_noise_floor_is_kept(experiments, ours, create):

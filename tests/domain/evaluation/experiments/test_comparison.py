@@ -125,6 +125,8 @@ def test_missing_never_counts_as_passed():
     assert found.why == f"the candidate: {lacking}; 95% of the cases need one"
     both = check(DROP, half, half, names=("A", "B")).why
     assert both == f"A: {lacking} and B: {lacking}; 95% of the cases need one"
+    repeated = measured(named([[1.0, 1.0]] * 50), items=100)
+    assert "no score of m in 100 of 200 cases" in check(DROP, repeated, repeated).why
     nearly = measured(named([[1.0]] * 2_849), items=3_000)
     assert "no score of m in 151 of 3,000 cases" in check(DROP, nearly, nearly).why
     assert check(Rule(metric="m", min=0.1), whole, half).verdict is Verdict.INCOMPLETE
