@@ -481,6 +481,24 @@ def test_failed_turns_are_found_before_their_page_is_read(
     expect(current).to_contain_text("question 115")
 
 
+def test_a_missing_object_has_a_heading_and_a_way_on(signed_in: Page, project: Project) -> None:
+    page, main = signed_in, signed_in.get_by_role("main")
+    gone = "00000000-0000-4000-8000-0000000000ff"
+    for path, way in {
+        f"traces/{gone}": "All traces",
+        "sessions/gone": "All sessions",
+        f"runs/traces/{gone}": "All runs",
+        "metrics/gone": "All metrics",
+        f"monitors/{gone}": "All monitors",
+        "datasets/gone": "All datasets",
+        f"experiments/{gone}": "All experiments",
+        f"compare/{gone}/{gone}": "All traces",
+    }.items():
+        show(page, project, path)
+        expect(main.get_by_role("link", name=way), path).to_be_visible()
+        assert main.get_by_role("heading", level=1).count() == 1, path
+
+
 def test_key_signs_in_and_out_without_the_page_keeping_it(
     page: Page, page_log: PageLog, project: Project, dev_server: DevServer
 ) -> None:

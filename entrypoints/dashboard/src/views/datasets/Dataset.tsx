@@ -59,7 +59,15 @@ export function Dataset({ name }: { name: string }): JSX.Element {
     if (isGone) navigate(projectPath("datasets"));
     await refresh();
   };
-  if (found.isError) return <Failed of={found} />;
+  if (found.isError) {
+    return (
+      <div class="page">
+        <h1>Dataset</h1>
+        <Failed of={found} />
+        <Link href={projectPath("datasets")}>All datasets</Link>
+      </div>
+    );
+  }
   if (found.isPending) return <Loading what="the dataset" />;
   const hint = scopeHint("evaluate");
   return (

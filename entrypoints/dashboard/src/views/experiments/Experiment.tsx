@@ -42,7 +42,15 @@ export function Experiment({ id }: { id: string }): JSX.Element {
   const sending = useSending();
   useTitle(one && nameOf(one), "Experiments", project.value?.name);
   useCurl("Experiment", "the experiment", path);
-  if (found.isError) return <Failed of={found} />;
+  if (found.isError) {
+    return (
+      <div class="page">
+        <h1>Experiment</h1>
+        <Failed of={found} />
+        <Link href={projectPath("experiments")}>All experiments</Link>
+      </div>
+    );
+  }
   if (one === undefined) return <Loading what="the experiment" />;
   const act = async (): Promise<void> => {
     const isDeleting = asking === "delete";

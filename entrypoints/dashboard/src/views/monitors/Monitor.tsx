@@ -36,6 +36,7 @@ export function Monitor({ id }: { id: string }): JSX.Element {
       <div class="page">
         <h1>Monitor</h1>
         <Failed of={monitor} />
+        <Link href={projectPath("monitors")}>All monitors</Link>
       </div>
     );
   }
