@@ -138,8 +138,8 @@ _SHORT_RETRY_AFTER: Final = {
 _RATE_LIMIT: Final = {
     "RateLimit-Policy": {
         "description": (
-            "The limit that `RateLimit-Limit` counts: its class, requests and seconds, as in "
-            '`"ingest";q=100;w=60`'
+            "The limit that is counted: its class, its number of requests (q) and its window in "
+            "seconds (w)"
         ),
         "schema": {"type": "string"},
     },

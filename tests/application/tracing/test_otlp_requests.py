@@ -138,5 +138,5 @@ def test_requests_that_are_refused_within_an_hour_are_one_rejection():
     times = [NOON, NOON + hour - timedelta.resolution, NOON + hour]
     record = RecordRejections(MemoryRejections(store), iter(times).__next__, uuid.uuid4)
     for _ in times:
-        record.record_rate_limit(PROJECT, "too many")
+        record.count_refused(PROJECT, RejectionReason.RATE_LIMITED, "too many")
     assert [one.rejection.count for one in store.rejections.values()] == [2, 1]
