@@ -1,9 +1,8 @@
 """Compares judges with people: pairs of scores, pass rates, and which scores to label next.
 
 A label is a person's value for a trace under a name: an ANNOTATION, or the value that replaced that
-of a run's score. A judge's score is an AUTOMATED one, also if a person changed its reason, or the
-value that a run computed before a person replaced it. Judges are distinguished by the fingerprints
-of their scores.
+of a run's score. A judge's score is the value that a run computed. It counts after a person changed
+its reason, and after a person replaced its value. The fingerprint of a score identifies its judge.
 """
 
 import hashlib

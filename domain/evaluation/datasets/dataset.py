@@ -150,8 +150,8 @@ class DatasetItem:
         """32 bytes: SHA-256 of id, input, expected and split.
 
         Values that are equal as JSON give the same digest, whatever their whitespace and the order
-        of their keys. Numbers that differ in any digit are different, also beyond doubles. Takes as
-        long as parsing the payloads.
+        of their keys. Two numbers are equal only if all their digits are, also those that a double
+        has no room for. Takes as long as parsing the payloads.
         """
         parts = [self.id, _parsed(self.input), _parsed(self.expected), self.split]
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_mark)

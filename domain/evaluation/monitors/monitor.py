@@ -69,7 +69,7 @@ class Monitor:
 
     `next_run_at` is None while it is PAUSED, unless it was triggered. `model` is as it was given;
     each run resolves it. `votes` and `max_cost_usd` apply to each run. `empty_slots` is the number
-    of slots in a row that had no targets: filters that match nothing give no run that says so.
+    of slots in a row that had no targets: without a run, nothing else shows it.
     `watermark` is how far it has read, None before its first run.
     """
 

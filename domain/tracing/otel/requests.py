@@ -40,9 +40,9 @@ class RejectionReason(StrEnum):
     UNSUPPORTED_TYPE = "unsupported_type"
     SPAN_NEVER_CAME = "span_never_came"
     UNKNOWN_RESPONSE_ID = "unknown_response_id"
-    # Of requests to /traces; `count` is the number of those that were refused within an hour.
+    # For requests to /traces. `count` is the number of requests that were refused within an hour.
     RATE_LIMITED = "rate_limited"
-    INVALID = "invalid"  # or the number of traces, if a batch was accepted without them
+    INVALID = "invalid"  # `count` also includes the refused traces of accepted batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
