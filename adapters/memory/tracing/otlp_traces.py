@@ -27,7 +27,14 @@ from domain.tracing.otel.claude_code import (
     changed_owners,
 )
 from domain.tracing.otel.facts import MappedSpan
-from domain.tracing.otel.fragments import Fragment, Sent, SentRecord, SentSpan, otel_span_id
+from domain.tracing.otel.fragments import (
+    Fragment,
+    Sent,
+    SentRecord,
+    SentSpan,
+    fragment_digest,
+    otel_span_id,
+)
 from domain.tracing.otel.native_fields import joined_span, remapped_span
 from domain.tracing.otel.otlp_state import (
     OtlpPhase,
@@ -49,9 +56,9 @@ ASSIGNED: Final = "assigned"  # of records that belong to other spans than they 
 NO_SPANS: Final = frozenset({TRACE_ONLY, ASSIGNED})
 
 type FragmentKey = tuple[ProjectId, TraceId, str, bytes]
-"""A project, a trace, the hex digits of a span, and the stored form of a fragment."""
+"""A project, a trace, the hex digits of a span, and the digest of a fragment."""
 type Assigned = Mapping[bytes, tuple[SpanId, ...]]
-"""The spans that take records which name others, by the stored form of a record."""
+"""The spans that take records which name others, by the digest of a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,8 @@ class MemoryOtlpTraces:
         new: dict[FragmentKey, Sent] = {}
         for fragment in fragments:
             sent = fragment.decode()
-            key = (project, trace, _span_of(sent), self.rules.encode(sent))
+            digest = fragment_digest(trace, self.rules.encode(sent))
+            key = (project, trace, _span_of(sent), digest)
             if key not in self.store.fragments:
                 new[key] = sent
         if not new:
@@ -127,12 +135,12 @@ class MemoryOtlpTraces:
         self.rules.check_spans(len(nodes))
         after = assign_claude_records(
             trace,
-            [(data, one) for data, one in records.items() if isinstance(one, SentRecord)],
+            [(digest, one) for digest, one in records.items() if isinstance(one, SentRecord)],
             list(nodes.values()),
         )
         owners = {span_id for spans in after.values() for span_id in spans}
         for span_id in changed_owners(before, after) | (owners & mapped.keys()):
-            taken = [records[data] for data, spans in after.items() if span_id in spans]
+            taken = [records[digest] for digest, spans in after.items() if span_id in spans]
             map_span(nodes[span_id].facts.hex_id, taken)
         return mapped, after
 

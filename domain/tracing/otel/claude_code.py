@@ -84,7 +84,7 @@ def _is_response(record: SentRecord) -> bool:
 def _response_order(record: SentRecord) -> tuple[int, int, str]:
     """Sorts by time, which Claude Code gives in ms; then by its own sequence number.
 
-    Those without one are sorted by their span, so that every store finds the same order.
+    Those without one are sorted by their span; the last difference is the digest.
     """
     sequence = record.attributes.get("event.sequence")
     number = sequence if isinstance(sequence, int) else 0

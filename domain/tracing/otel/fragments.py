@@ -5,10 +5,11 @@ function of their set (`MapSpan`). Fragments are stored as they were sent, so th
 of the mapping can be applied to them (`OtlpTraces.remap`).
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import uuid5
 
 from domain.frozen_by_types import frozen_by_types
@@ -23,6 +24,8 @@ are the texts `NaN`, `Infinity` and `-Infinity`."""
 
 type Attributes = Mapping[str, AttributeValue]
 
+_DIGEST_BYTES: Final = 16
+
 
 def otel_span_id(trace: TraceId, hex_id: str) -> SpanId:
     """The id of an OpenTelemetry span: UUIDv5 of the 16 lower-case hex digits, by trace.
@@ -30,6 +33,17 @@ def otel_span_id(trace: TraceId, hex_id: str) -> SpanId:
     Ids of spans are unique only within their trace.
     """
     return SpanId(uuid5(trace, hex_id))
+
+
+def fragment_digest(trace: TraceId, data: bytes) -> bytes:
+    """BLAKE2b of 16 bytes, by which a fragment is known: its trace, and `data`, its stored form.
+
+    Digests of different traces differ. Every store has the same, as the digest decides between
+    records that are equal in everything else that they are sorted by.
+    """
+    digest = hashlib.blake2b(trace.bytes, digest_size=_DIGEST_BYTES)
+    digest.update(data)
+    return digest.digest()
 
 
 class Rank(IntEnum):

@@ -5,7 +5,6 @@ key. What a span says repeats its values, so that `data` of spans is in the text
 (`payload_text.py`). Records may come before their trace, and have theirs in the row.
 """
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -29,7 +28,14 @@ from application.tracing.otlp.ports import FragmentRules
 from domain.frozen_by_types import frozen_by_types
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.otel.claude_code import ASSIGNED_RECORDS, record_outline
-from domain.tracing.otel.fragments import Fragment, Sent, SentRecord, SentSpan, otel_span_id
+from domain.tracing.otel.fragments import (
+    Fragment,
+    Sent,
+    SentRecord,
+    SentSpan,
+    fragment_digest,
+    otel_span_id,
+)
 
 type SpanKey = tuple[ProjectId, TraceId, str]
 """A project, a trace, and the 16 hex digits of a span; '' for records that name only a trace."""
@@ -39,7 +45,6 @@ ASSIGNED: Final = (
     "assigned"  # in place of a span: records that belong to other spans than they name
 )
 NO_SPANS: Final = frozenset({TRACE_ONLY, ASSIGNED})
-_DIGEST_BYTES: Final = 16
 ROWS_PER_STATEMENT: Final = 500  # sending as many takes the event loop 5 ms
 BYTES_PER_STATEMENT: Final = 1 << 20  # of `data`, which the driver copies twice
 
@@ -186,15 +191,14 @@ def has_span(fragments: Mapping[bytes, SentFragment]) -> bool:
 
 
 def read_fragment(trace: TraceId, fragment: Fragment, rules: FragmentRules) -> SentFragment:
-    """Decodes a fragment. Digests of different traces differ."""
+    """Decodes a fragment."""
     sent = fragment.decode()
     data = rules.encode(sent)
-    digest = hashlib.blake2b(trace.bytes, digest_size=_DIGEST_BYTES)
-    digest.update(data)
+    digest = fragment_digest(trace, data)
     if isinstance(sent, SentRecord) and sent.name in ASSIGNED_RECORDS:
         outline = rules.encode(record_outline(sent))
-        return SentFragment(ASSIGNED, digest.digest(), sent, data, outline)
-    return SentFragment(fragment.span_id or TRACE_ONLY, digest.digest(), sent, data)
+        return SentFragment(ASSIGNED, digest, sent, data, outline)
+    return SentFragment(fragment.span_id or TRACE_ONLY, digest, sent, data)
 
 
 async def list_with_fragments(connection: Connection, new: Collection[TraceKey]) -> set[TraceKey]:

@@ -11,12 +11,19 @@ from typing import Any, Final
 
 import pytest
 
+from adapters.otlp.decoding.stored import encode_sent
 from application.tracing.otlp.ports import BATCH_BYTES
 from domain.errors import Invalid, NotFound
 from domain.ids import ProjectId, TraceId
 from domain.privacy.erasure import DataSubject, DataSubjectKind
 from domain.tracing.analytics import Granularity, Period
-from domain.tracing.otel.fragments import Sent, SentRecord, SentSpan, otel_span_id
+from domain.tracing.otel.fragments import (
+    Sent,
+    SentRecord,
+    SentSpan,
+    fragment_digest,
+    otel_span_id,
+)
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.span import SpanChange, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
@@ -288,6 +295,15 @@ async def test_records_go_to_the_span_nearest_in_time(plane):
     await put_each(plane, other, id_, sent)
     assert await stored_traces(plane, other) == await assert_summaries_match(plane, ours)
     assert await orphans(plane, ours, FAR_FUTURE) == []
+
+
+async def test_every_store_takes_the_same_of_several_responses_at_one_time(plane):
+    """The one whose digest is the greatest: nothing else tells them apart."""
+    ours, id_ = project(), trace_id()
+    same = [answer(text, SECOND) for text in ("aye", "nay", "maybe")]
+    await put(plane, ours, id_, claude(ROOT, "interaction", 0, 2 * SECOND), *same)
+    last = max(same, key=lambda one: fragment_digest(id_, encode_sent(one)))
+    assert await answers(plane, ours, id_) == {ROOT: last.attributes["response"]}
 
 
 @pytest.mark.parametrize("is_native_first", [True, False])
