@@ -8,7 +8,7 @@ import socket
 import sys
 import tempfile
 from contextlib import ExitStack
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from msgspec import structs
 
@@ -18,6 +18,11 @@ from entrypoints.processes import child_processes
 from entrypoints.processes.heap import limit_heap
 from entrypoints.settings import Settings, variable
 from entrypoints.startup import check_servers, listen
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from entrypoints.server import asgi
 
 LOG: Final = logging.getLogger("pandaprobe.serve")
 STOP_TIMEOUT_S: Final = 9.0  # of one process among several; supervisors wait for ten or more
@@ -48,8 +53,6 @@ def serve(settings: Settings, inherited: int | None = None) -> int:
         # Slow imports come after the quick checks. Imported objects are never garbage: collecting
         # would take a tenth of the import time now, and more at each later collection.
         gc.disable()
-        import uvicorn  # noqa: PLC0415
-
         from entrypoints.server import asgi  # noqa: PLC0415
         from entrypoints.server.protocol_limits import (  # noqa: PLC0415
             BoundedConnection,
@@ -64,21 +67,7 @@ def serve(settings: Settings, inherited: int | None = None) -> int:
             has_grpc=settings.otlp_grpc_port is not None
         )
         app = asgi.App(settings, shares_ports=inherited is not None)
-        config = uvicorn.Config(
-            app,
-            loop="uvloop",
-            http=BoundedConnection,
-            ws="none",
-            lifespan="on",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_keep_alive=settings.keep_alive_seconds,
-            timeout_graceful_shutdown=asgi.DRAIN_TIMEOUT_S,
-        )
+        config = server_config(app, settings)
         server = asgi.Server(config, app)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _exit)
@@ -89,6 +78,30 @@ def serve(settings: Settings, inherited: int | None = None) -> int:
                 raise app.refusal from None
             raise
         return 0 if server.started else 1
+
+
+def server_config(app: "asgi.App", settings: Settings) -> "uvicorn.Config":
+    """The options of the HTTP server."""
+    import uvicorn  # noqa: PLC0415 - slow to import, also the others
+
+    from entrypoints.server import asgi  # noqa: PLC0415
+    from entrypoints.server.protocol_limits import BoundedConnection  # noqa: PLC0415
+
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=BoundedConnection,
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=asgi.DRAIN_TIMEOUT_S,
+    )
 
 
 def _supervise(settings: Settings) -> int:

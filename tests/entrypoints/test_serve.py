@@ -6,8 +6,9 @@ from adapters.memory.token_buckets import MemoryTokenBuckets
 from domain.limits import Limit
 from entrypoints.cli.main import main
 from entrypoints.http.middleware.rate_limits import RouteClass
-from entrypoints.server.asgi import rate_limits, volume_limits
-from entrypoints.server.serve import with_options
+from entrypoints.server.asgi import DRAIN_TIMEOUT_S, rate_limits, volume_limits
+from entrypoints.server.protocol_limits import BoundedConnection
+from entrypoints.server.serve import server_config, with_options
 from entrypoints.settings import Settings, read_settings
 
 
@@ -36,3 +37,14 @@ def test_invalid_number_of_processes_is_refused(count, capsys):
         main(["serve", "--processes", count], {})
     assert ended.value.code == 2
     assert "is not a whole number from 1" in capsys.readouterr().err
+
+
+async def unused(*_: object) -> None:
+    """An application that answers nothing."""
+
+
+def test_http_server_has_the_options_of_the_settings():
+    config = server_config(unused, Settings(keep_alive_seconds=7))
+    assert (config.timeout_keep_alive, config.http) == (7, BoundedConnection)
+    assert config.timeout_graceful_shutdown == DRAIN_TIMEOUT_S
+    assert (config.proxy_headers, config.server_header, config.access_log) == (False,) * 3

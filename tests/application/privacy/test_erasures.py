@@ -134,6 +134,17 @@ async def test_old_ids_of_erased_traces_are_deleted(world, caller):
     await world.ports.tracing.traces.put(caller.project_id, one)
 
 
+async def test_ids_of_erased_traces_are_as_old_as_the_clock_of_the_storage_says(world, caller):
+    """The storage has dated them; the clock of a process may be ahead by days."""
+    world.ports.tracing.traces.store.traces.clock = lambda now=world.now: now
+    [one] = await filled(world, caller, 1)
+    await world.do.privacy.erase_data_subject(caller, GRACE)
+    world.now += 2 * ERASED_IDS_RETENTION
+    await world.do.privacy.finish_erasures()
+    with pytest.raises(Invalid):
+        await world.ports.tracing.traces.put(caller.project_id, one)
+
+
 async def test_check_needs_the_data_subject_of_the_erasure(world, caller):
     receipt = await world.do.privacy.erase_data_subject(caller, GRACE)
     check = world.do.privacy.check_erasure

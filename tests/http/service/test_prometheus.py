@@ -97,7 +97,7 @@ async def test_loopback_client_may_read_metrics(observed):
         assert answer.headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize("address", ["192.0.2.7", "10.0.0.1", "::ffff:10.0.0.1", "nowhere"])
+@pytest.mark.parametrize("address", ["192.0.2.7", "10.0.0.1", "::ffff:10.0.0.1", "nowhere", None])
 async def test_other_addresses_are_403_without_a_token(observed, address):
     async with client_at(observed, address) as http:
         answer = await http.get("/metrics", headers=observed.headers())

@@ -17,7 +17,7 @@ from application.evaluation.scores.sent_evaluations import (
     UNAVAILABLE_OF_PROJECT_MAX,
 )
 from application.evaluation.use_cases import SentEvaluationUseCases
-from domain.errors import Unavailable
+from domain.errors import Failure, Invalid, Unavailable
 from domain.evaluation.scores.score import (
     DataType,
     ScoreFilter,
@@ -177,17 +177,20 @@ class StuckScores(MemoryTraceScores):
     """Can't write the scores of some traces, and counts the attempts."""
 
     stuck: set[TraceId] = field(default_factory=set)
+    failure: Failure = field(default_factory=lambda: Unavailable("The row is locked"))
     attempts: list[TraceId] = field(default_factory=list)
 
     async def add(self, score: TraceScore, *, checks_span: bool = True) -> TraceScore:
         if score.trace_id in self.stuck:
             self.attempts.append(score.trace_id)
-            raise Unavailable("The row is locked")
+            raise self.failure
         return await super(StuckScores, self).add(score, checks_span=checks_span)
 
 
-def with_stuck(world, *stuck: TraceId) -> tuple[StuckScores, SentEvaluationUseCases]:
-    scores = StuckScores(world.ports.evaluation.trace_scores.store, stuck=set(stuck))
+def with_stuck(
+    world, *stuck: TraceId, **said: Failure
+) -> tuple[StuckScores, SentEvaluationUseCases]:
+    scores = StuckScores(world.ports.evaluation.trace_scores.store, stuck=set(stuck), **said)
     return scores, world.with_ports(trace_scores=scores).evaluation.sent_evaluations
 
 
@@ -220,6 +223,16 @@ async def test_one_that_cannot_be_written_delays_no_other(world, sent):
     assert await those.record_waiting() == 1
     assert await written(scores, ids) == ids
     assert await those.record_waiting() == 0
+
+
+async def test_one_that_the_storage_refuses_is_rejected_and_delays_no_other(world, sent):
+    ids = await wait_for_new_traces(world, sent, 2)
+    scores, those = with_stuck(world, ids[0], failure=Invalid("no such score"))
+    assert await those.record_waiting() == len(ids)
+    assert await written(scores, ids) == ids[1:]
+    assert await rejections(world) == [(RejectionReason.NOT_STORABLE, 1)]
+    assert await those.record_waiting() == 0
+    assert scores.attempts == ids[:1]
 
 
 async def test_project_without_any_success_delays_no_other(world, sent):
