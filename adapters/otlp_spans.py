@@ -2,7 +2,7 @@
 
 The SDK is the extra `otel`, so this module is imported only where a collector is set. It sets no
 global tracer provider: spans of libraries in this process stay out. Spans that wait for export
-are bounded. What exceeds the bound is dropped, so that a collector that is away or slow costs
+are bounded. Spans beyond the bound are dropped, so that a collector that is away or slow costs
 spans and nothing else.
 """
 

@@ -1,4 +1,4 @@
-"""What the product does: use cases, over ports. Imports the standard library and `domain` only.
+"""The use cases of the product, over ports. Imports the standard library and `domain` only.
 
 A use case is a frozen dataclass whose fields are its ports and whose call is its one verb. It
 checks, computes, combines ports, or writes to the audit log. An operation that only calls a port

@@ -36,5 +36,5 @@ async def gather_limited[T](limit: int, steps: Sequence[Callable[[], Awaitable[T
 
 
 async def compute[T](function: Callable[..., T], *args: Any, is_long: bool) -> T:
-    """What `function` returns. If it `is_long`, it runs in a thread, and other tasks continue."""
+    """The result of `function`. If it `is_long`, it runs in a thread, and other tasks continue."""
     return await asyncio.to_thread(function, *args) if is_long else function(*args)

@@ -1,6 +1,6 @@
 """Room in memory for reads of large traces, which a process gives to few of them at a time.
 
-What is read is in memory several times, and stays there until a response of it is sent. Small reads
+The read data is in memory several times, until the response is sent. Small reads
 need no room, so nothing waits for them.
 """
 

@@ -54,7 +54,7 @@ from domain.ids import OrganizationId, ProjectId
 class Ports:
     """Every port, filled, by context; those at the end belong to none.
 
-    What they store of projects is in the tables of one group. `groups` opens the others'.
+    Their data of projects is in the tables of one group. `groups` opens the others'.
     """
 
     tracing: TracingPorts

@@ -28,7 +28,7 @@ class WorkerStatus:
     last_seen_at: datetime | None
 
     def problem(self, now: datetime) -> str | None:
-        """What is wrong, in words; None while a worker is alive."""
+        """The fault, in words; None while a worker is alive."""
         if self.alive:
             return None
         if self.last_seen_at is None:

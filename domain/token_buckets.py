@@ -13,7 +13,7 @@ from domain.limits import SECOND_US
 
 HELD_S: Final = 2
 HELD_US: Final = HELD_S * SECOND_US
-# What requests cost that were admitted together: no debt is remembered for longer.
+# The cost of requests that were admitted together: no debt is remembered for longer.
 DEBT_MAX_S: Final = 600
 DEBT_MAX_US: Final = DEBT_MAX_S * SECOND_US
 

@@ -379,7 +379,7 @@ def _to_convertible(text: str, kind: object) -> object:
 
 
 def _expected(kind: object) -> str:
-    """What a value of a type must be: its description, or its values. The type may be optional."""
+    """The description of a type's values, or the values. The type may be optional."""
     if kind is bool:
         return "on or off"
     if get_origin(kind) is Literal:

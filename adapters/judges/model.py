@@ -35,7 +35,7 @@ COMPLAINT: Final = (
     "That is not a valid verdict: {fault}. Answer the question again, with one JSON object of the "
     "given schema and nothing else."
 )
-# What is sent in addition to the texts. The model's name decides which of these it gets.
+# The fields of a request besides the texts. The model's name decides which of these it gets.
 PARAMETERS: Final = {
     "answer_tokens": wire.ANSWER_TOKENS,
     "check_tokens": wire.CHECK_TOKENS,

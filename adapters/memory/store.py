@@ -144,7 +144,7 @@ class StoredEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class OtlpTrace:
-    """What is stored of a trace with OpenTelemetry spans beyond its row.
+    """The stored state of a trace with OpenTelemetry spans, beyond its row.
 
     `facts` are by span; `assigned` are the spans that take records which name others.
     """
@@ -165,7 +165,7 @@ class StoredVerdict:
 
 @dataclass(frozen=True, slots=True)
 class StoredSpending:
-    """What a budget has spent or reserved, and since when it is counted."""
+    """The amounts that a budget has spent or reserved, and since when it is counted."""
 
     usd: Decimal
     since: datetime

@@ -90,7 +90,7 @@ class OidcProvider:
     async def _userinfo(
         self, url: str, token: Mapping[str, Any], payload: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """What the userinfo endpoint says; the payload if it refuses and isn't needed."""
+        """The response of the userinfo endpoint; the payload if it refuses and isn't needed."""
         access_token = token.get("access_token", "")
         try:
             async with self._plain_client() as client:

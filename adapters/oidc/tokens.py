@@ -106,7 +106,7 @@ class JwtTokens:
             return _claims(payload, is_verified=self._is_verified(payload))
 
     async def verified_payload(self, token: str) -> Mapping[str, Any]:
-        """What a token says, once it is verified. Raises Unauthenticated, Unavailable."""
+        """The claims of a verified token. Raises Unauthenticated, Unavailable."""
         with hide_token_errors():
             signed = self._read(token)
         keys = await self._keys_for(signed.headers())

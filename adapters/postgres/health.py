@@ -84,7 +84,7 @@ class MigrationsHealthCheck:
 
 
 def _clocks_apart(began: datetime, theirs: datetime, ended: datetime) -> str | None:
-    """What is wrong with the instant that was read between two of ours; None if nothing is."""
+    """The fault of an instant that was read between two of ours; None if it has none."""
     behind, ahead = began - theirs, theirs - ended
     if max(behind, ahead) < CLOCKS_APART_MAX:
         return None

@@ -46,7 +46,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class ReadOutcome(StrEnum):
-    """Where a read was made: by the replica, or by the main database for one of these reasons."""
+    """The server of a read: the replica, or, for one of these reasons, the main database."""
 
     REPLICA = "replica"
     LAGGING = "lagging"

@@ -38,7 +38,7 @@ async def opened(url: str) -> AsyncIterator[Redis]:
 
 
 def parameter_problems(url: str) -> Iterator[str]:
-    """What is wrong with the parameters of a URL, without any value, which may be secret.
+    """The faults of the parameters of a URL, without any value, which may be secret.
 
     The client finds it out with the first connection only. Hosted providers show URLs with
     parameters of other clients.

@@ -1,4 +1,4 @@
-"""What the judges of an organization cost, and the monthly budget of a project."""
+"""The cost of the judges of an organization, and the monthly budget of a project."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ from domain.wording import counted
 
 @dataclass(frozen=True, slots=True)
 class OrganizationUsage:
-    """What was spent in a period: the total and its groups, as many as `Ledger` returns."""
+    """The spending in a period: the total and its groups, as many as `Ledger` returns."""
 
     within: CreatedWithin
     total: Spending

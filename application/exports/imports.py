@@ -26,7 +26,7 @@ assert CHUNK_TRACES <= BATCH_TRACES_MAX
 
 
 class ImportOutcome(StrEnum):
-    """What the import did with a trace."""
+    """The effect of the import on a trace."""
 
     STORED = "stored"
     UNCHANGED = "unchanged"  # all of it was stored already

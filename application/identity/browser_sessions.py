@@ -262,7 +262,7 @@ class ResolveProjectOfKey:
 
 @dataclass(frozen=True, slots=True)
 class SessionReach:
-    """What a session or a credential opens: organizations, with a person's role, and projects."""
+    """What a session or credential can open: organizations, with a person's role, and projects."""
 
     organizations: Sequence[tuple[Organization, Role | None]]
     projects: Sequence[Project]

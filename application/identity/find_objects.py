@@ -12,7 +12,7 @@ from domain.identity.found_object import FIND_PROJECTS_MAX, FOUND_MAX, FoundObje
 from domain.ids import OrganizationId, ProjectId
 
 type ObjectsOf = Callable[[OrganizationId], Awaitable[ObjectIndex]]
-"""Where the objects of an organization are."""
+"""The places of the objects of an organization."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class FindObjects:
     async def __call__(self, holder: Person | ApiKey, text: str) -> Sequence[FoundObject]:
         """At most FOUND_MAX objects, by kind and project.
 
-        What isn't in one of the first FIND_PROJECTS_MAX projects of the caller doesn't exist. An
+        Only the first FIND_PROJECTS_MAX projects of the caller are searched. An
         organization that can't be read now, as in the last moments of its move, hides no object of
         another one. Raises Unavailable if nothing is found elsewhere: it may be there.
         """

@@ -168,7 +168,7 @@ class SignInProvider(Protocol):
     """
 
     async def authorization_url(self, request: AuthorizationRequest) -> str:
-        """Where the browser signs in. Raises Unavailable if the provider doesn't answer."""
+        """The address of the sign-in page. Raises Unavailable if the provider doesn't answer."""
         ...
 
     async def claims(self, code: str, request: AuthorizationRequest) -> Claims:
@@ -345,7 +345,7 @@ class Directory(Protocol):
 
 
 class ObjectIndex(Protocol):
-    """Where objects are. Contract of ObjectIndex: tests/contracts/identity/test_object_index.py."""
+    """Finds objects. Contract of ObjectIndex: tests/contracts/identity/test_object_index.py."""
 
     async def find(self, projects: Sequence[ProjectId], text: str) -> Sequence[FoundObject]:
         """The objects with this id in these projects, at most FOUND_MAX, by kind and project.
@@ -357,7 +357,7 @@ class ObjectIndex(Protocol):
 
 
 class ProjectActivities(Protocol):
-    """What happens in projects.
+    """The activity in projects.
 
     Contract of ProjectActivities: tests/contracts/identity/test_project_activity.py.
     """

@@ -135,7 +135,7 @@ class Erasures(Protocol):
         ...
 
     async def count_remaining(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
-        """What is stored now of `owner`, or of the traces that it deleted.
+        """The data stored now of `owner`, or of the traces that it deleted.
 
         Exports and responses are selected if they began before the erasure was requested.
         """

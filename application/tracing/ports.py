@@ -278,7 +278,7 @@ class TraceSearch(Protocol):
     async def find_within(
         self, project: ProjectId, trace: TraceId, query: SearchQuery, window: PageRequest
     ) -> FoundWithinPage:
-        """What the query finds in one trace, as `find_within` of its present texts.
+        """The places that the query finds in one trace, as `find_within` of its present texts.
 
         `window` has no offset. Reads no index. Raises NotFound, Unavailable.
         """
@@ -324,7 +324,7 @@ class SearchIndex(Protocol):
 
 
 class PayloadStore(Protocol):
-    """Where blocks of payloads lie outside the database, which has the keys of the objects.
+    """The storage of blocks of payloads outside the database, which has the keys of the objects.
 
     A key begins with the id of its project and a slash. An object never changes. All methods end
     within some seconds. Contract of PayloadStore:

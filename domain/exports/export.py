@@ -27,7 +27,7 @@ class FileFormat(StrEnum):
 
 
 class RowKind(StrEnum):
-    """What each row represents."""
+    """The kind of object in each row."""
 
     TRACES = "traces"
     SPANS = "spans"

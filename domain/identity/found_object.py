@@ -15,7 +15,7 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.I
 
 
 class ObjectKind(StrEnum):
-    """What is found by an id. All but sessions have UUIDs."""
+    """The kind of object that an id names. All but sessions have UUIDs."""
 
     TRACE = "trace"
     SESSION = "session"

@@ -56,7 +56,7 @@ class Project:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrganizationLimits:
-    """What an organization and its new projects are limited to; None: no limit.
+    """The limits of an organization and its new projects; None: no limit.
 
     `monthly_usd` is the budget for the judges of all its projects together. A new project starts
     with its own monthly budget, and its retention. A new key expires after `key_days` unless its

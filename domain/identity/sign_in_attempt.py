@@ -96,14 +96,14 @@ class SignInAttempt:
 
 
 def purpose_of(destination: str) -> SessionPurpose:
-    """What a session is for that starts on the way to this page."""
+    """The purpose of a session that starts on the way to this page."""
     is_cli = destination.startswith(CLI_LOGIN)
     return SessionPurpose.CLI if is_cli else SessionPurpose.DASHBOARD
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """What is sent to the identity provider, and proves that its answer belongs to the attempt."""
+    """Values sent to the identity provider, which prove that its answer belongs to the attempt."""
 
     state: str
     nonce: str

@@ -26,7 +26,7 @@ ERROR_CHARS_MAX: Final = 500  # of the error of a compared step
 
 
 class StepChange(StrEnum):
-    """What became of a step from the first trace to the second."""
+    """The change of a step from the first trace to the second."""
 
     SAME = "same"
     CHANGED = "changed"
@@ -35,7 +35,7 @@ class StepChange(StrEnum):
 
 
 class StepField(StrEnum):
-    """What is compared of two aligned steps. Times, tokens and cost are shown, not compared."""
+    """A field that two aligned steps are compared by. Times, tokens and cost are only shown."""
 
     MODEL = "model"
     STATUS = "status"

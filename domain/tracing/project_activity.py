@@ -1,4 +1,4 @@
-"""What happened in the projects of an organization lately, for a page that shows all of them.
+"""The recent activity in the projects of an organization, for a page that shows all of them.
 
 The period is the last ACTIVITY_DAYS days, up to the end of the current hour in UTC: sums of hours.
 """

@@ -85,7 +85,7 @@ class ScoreCondition:
 
 
 def score_errors(given: Mapping[str, object]) -> Iterator[FieldError]:
-    """What is wrong with the conditions on scores among the valid fields of a filter."""
+    """The errors in the conditions on scores, among the valid fields of a filter."""
     least, most = given.get("score_min"), given.get("score_max")
     outcome = given.get("score_outcome")
     if given.get("score", "") is None:

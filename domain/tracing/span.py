@@ -230,7 +230,7 @@ SELF_HOSTED_PROVIDERS: Final = frozenset(
 """Providers, in lower case, whose models run on the sender's own machines: no table lists them."""
 
 FRAMEWORKS: Final = frozenset({"strands-agents", "langchain", "langgraph", "microsoft"})
-"""What frameworks send as the provider, in lower case: their own name."""
+"""Names that frameworks send as the provider, in lower case: their own."""
 
 
 def priced_models(

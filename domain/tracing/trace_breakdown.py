@@ -47,7 +47,7 @@ class AnalyticsMetric(StrEnum):
 
 
 class TraceGroupKey(StrEnum):
-    """What figures are grouped by. Traces without the value are a group of their own.
+    """The field that figures are grouped by. Traces without the value are a group of their own.
 
     MODEL groups spans, since a trace may use several models; the others group traces.
     """
@@ -71,7 +71,7 @@ _GROUP_OF: Final[Mapping[TraceGroupKey, Callable[[Trace], str | None]]] = {
 
 
 class GroupKind(StrEnum):
-    """What a group is: all traces or spans, those with a value, without one, or of all others."""
+    """The kind of a group: all traces or spans, those with a value, without one, or the rest."""
 
     ALL = "all"
     VALUE = "value"

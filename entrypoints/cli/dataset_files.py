@@ -289,7 +289,7 @@ def export_file(
 def complete_file(name: str) -> Iterator[BinaryIO]:
     """The file `name`, compressed for `.gz`. It appears once the block has ended without an error.
 
-    What isn't a file, such as a pipe or a device, can't be replaced: the block writes to it.
+    A pipe or a device can't be replaced: the block writes to it.
     """
     path = Path(name)
     is_replaced = path.is_file() or not path.exists()

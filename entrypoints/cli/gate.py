@@ -251,7 +251,7 @@ class Gate:
 
 
 def _evaluations(body: dict[str, Any]) -> list[tuple[str, str]]:
-    """What has to be over: the paths, and what people call it."""
+    """The kinds of object that have to finish: their paths and their names."""
     experiments = [body[name] for name in ("base", "candidate") if body.get(name) is not None]
     runs = [body[name] for name in ("base_run", "candidate_run") if body.get(name) is not None]
     return [(f"/experiments/{one}", f"the run of {one}") for one in experiments] + [

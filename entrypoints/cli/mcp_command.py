@@ -56,7 +56,7 @@ def run(
 def stdio_credential(
     key: str | None, project: str | None, organization: str | None = None
 ) -> Credential:
-    """Of all calls over stdio. Raises CommandError without key or project."""
+    """The credential of all calls over stdio. Raises CommandError without key or project."""
     secret = _sendable(key, f"{PREFIX}API_KEY")
     project = _sendable(project, _PROJECT)
     if secret is None or project is None:

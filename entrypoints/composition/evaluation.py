@@ -154,7 +154,7 @@ def optional_usd(number: float | None) -> Decimal | None:
 
 
 def judging_ports(settings: Settings, pool: Pool, book: PriceBook) -> JudgingPorts:
-    """What is stored about judging."""
+    """The stores about judging."""
     return JudgingPorts(
         verdicts=verdict_cache.PostgresVerdictCache(pool),
         ledger=judge_ledger.PostgresLedger(pool),

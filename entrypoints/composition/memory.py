@@ -92,7 +92,7 @@ from entrypoints.composition.otlp_rules import fragment_rules
 def memory_ports(
     store: MemoryStore | None = None, book: PriceBook | None = None, jobs: Jobs | None = None
 ) -> Ports:
-    """Every port. What they store is in `store`, by default a new one.
+    """Every port. Their data is in `store`, by default a new one.
 
     Without a `book`, no model has a price, and costs are those that were sent. Jobs are recorded
     in `jobs`, by default a new RecordedJobs; nothing runs them until its `done` is called. An

@@ -1,4 +1,4 @@
-"""Where blocks of payloads lie, by the settings: in the database, or in a bucket."""
+"""The place of blocks of payloads, by the settings: in the database, or in a bucket."""
 
 from application.tracing.ports import PayloadStore
 from entrypoints.settings import Settings

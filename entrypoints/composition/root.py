@@ -105,7 +105,7 @@ async def remapping(settings: Settings) -> AsyncGenerator[RemapTraces]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shared:
-    """What the ports of all groups share: servers, caches, buffers and limits of the process."""
+    """Shared by the ports of all groups: servers, caches, buffers and limits of the process."""
 
     settings: Settings
     observer: Observer | None

@@ -107,7 +107,7 @@ async def open_sign_in(settings: Settings) -> AsyncIterator[SignIn]:
 
 
 def redirect_uri(settings: Settings) -> str:
-    """Where the identity provider sends browsers back to."""
+    """The address to which the identity provider sends browsers back."""
     return f"{(settings.public_url or '').rstrip('/')}{CALLBACK_PATH}"
 
 

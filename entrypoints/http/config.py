@@ -56,7 +56,7 @@ class HttpConfig:
 
 @dataclass(frozen=True, slots=True)
 class HttpContext:
-    """What every handler works with."""
+    """The dependencies of every handler."""
 
     use_cases: UseCases
     config: HttpConfig

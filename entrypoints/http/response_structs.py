@@ -45,7 +45,7 @@ OPTIONAL: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the value of a field comes from, if it isn't the attribute of the same name.
+    """The source of the value of a field, if it isn't the attribute of the same name.
 
     `path` is an attribute of the domain value, dotted for an attribute of an attribute. `convert`
     makes the wire value of it, in place of the conversion that the wire type implies. It is not

@@ -107,7 +107,7 @@ async def respond_idempotently[T](
     *,
     has_secret: bool = False,
 ) -> JsonResponse[T]:
-    """What `write` returns, or the stored response of the first request with this key.
+    """The result of `write`, or the stored response of the first request with this key.
 
     `write` creates the object with the id that it is called with, or returns it if it exists. A
     response that `has_secret` is not stored: a repeat gets 409, which has no text but the id, so an
@@ -137,7 +137,7 @@ async def respond_idempotently[T](
 
 
 def _without_secret(object_id: UUID) -> StoredResponse:
-    """What is stored in place of a response with a secret."""
+    """The text that is stored in place of a response with a secret."""
     detail = (
         f"The first request with this Idempotency-Key created {object_id}. Its response contained "
         "a secret, which is not sent again: if you don't have it, delete the object and create "

@@ -1,4 +1,4 @@
-"""What the service returns, as far as tools read it. Unknown fields are ignored."""
+"""The responses of the service, as far as tools read them. Unknown fields are ignored."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -84,7 +84,7 @@ class TraceRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MatchRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a query was found. A snippet may begin within a secret, which masking then misses."""
+    """A place where a query was found. A snippet may begin in a secret, which masking misses."""
 
     span_id: UUID | None
     field: str

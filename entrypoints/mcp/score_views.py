@@ -143,7 +143,7 @@ def _cited_lines(
 
 
 class Topic(StrEnum):
-    """What a summary is about; by default all."""
+    """The subject of a summary; by default all."""
 
     ERRORS = "errors"
     COST = "cost"
@@ -153,7 +153,7 @@ class Topic(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What the service returned for one period. Empty where the topic needs nothing of it."""
+    """The response of the service for one period. Empty where the topic needs nothing of it."""
 
     volume: Sequence[VolumeRow] = ()
     costs: Sequence[CostRow] = ()
@@ -367,7 +367,7 @@ def _mean(row: ScoreSummaryRow | None) -> str:
 def estimate_view(
     estimate: EstimateRow, *, confirmation: str, cap: float | None, minutes: int, rest: str
 ) -> View:
-    """What a run would cost, and how to start it."""
+    """The cost of a run, and how to start it."""
     cost = estimate.cost_usd
     price = (
         "unknown: the model has no price" if cost is None else _range(cost.low, cost.high, "USD")

@@ -286,7 +286,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolbox:
-    """What tools need. `now` is the present instant, aware."""
+    """The dependencies of tools. `now` is the present instant, aware."""
 
     service: ServiceClient
     fence: Fence

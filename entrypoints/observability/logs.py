@@ -21,7 +21,7 @@ STANDARD_ATTRIBUTES: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
 }
 # Libraries that log too much at INFO. HTTP clients log whole URLs: that of a webhook is a secret.
 QUIET_LOGGERS: Final = ("httpx2", "httpcore2", "httpx", "httpcore", "asyncio", "dramatiq")
-# What uvicorn logs as an error, without an id. `streams.py` logs why it aborts a response.
+# An error that uvicorn logs, without an id. `streams.py` logs why it aborts a response.
 ABORTED: Final = "ASGI callable returned without completing response."
 
 

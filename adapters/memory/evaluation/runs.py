@@ -274,7 +274,7 @@ class MemoryTargets:
         )
 
     def _expected(self, project: ProjectId, trace: TraceId) -> JsonText | None:
-        """What the item of a dataset expects whose result the trace is."""
+        """The expectation of the dataset item whose result the trace is."""
         results = [key for key, one in self.store.results.live() if one == trace]
         for _, experiment, case in [key for key in results if key[0] == project]:
             version = self.store.experiments[project, experiment].version

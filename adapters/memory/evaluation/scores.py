@@ -34,7 +34,7 @@ from domain.tracing.payloads.read_limit import READ_BYTES_MAX, scores_too_large
 
 @dataclass(frozen=True, slots=True)
 class _Scores[S: Score]:
-    """What scores of traces and of sessions have in common."""
+    """The part that scores of traces and of sessions share."""
 
     store: MemoryStore
     bytes_max: int = READ_BYTES_MAX

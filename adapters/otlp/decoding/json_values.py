@@ -364,7 +364,7 @@ def _marked(escape: re.Match[bytes]) -> bytes:
 
 
 def _mistake(name: str, said: str) -> str:
-    """What the sender has to change. `said` is the message of the decoder, whose words are its own.
+    """What the sender has to change. `said` is the message of the decoder, in its own words.
 
     For a value of a wrong type it has the path, for malformed JSON the place in the span or record.
     """

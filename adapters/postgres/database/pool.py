@@ -105,7 +105,7 @@ UNSTORABLE_ERRORS: Final = (
 )
 
 
-# What Citus says of a worker, or of its own node, that ended during a statement, mostly in the
+# Messages of Citus about a worker, or its own node, that ended during a statement, mostly in the
 # words of libpq. It has the code of an internal error.
 _LOST_WORKER: Final = (
     *("terminating connection", "server closed the connection", "remote node"),
@@ -462,7 +462,7 @@ async def identity_lookup(within_s: float = IDENTITY_TIMEOUT_S) -> AsyncIterator
 
 
 def bounded(connection: Connection) -> BoundedConnection:
-    """What the pool handed out, by its own type.
+    """A connection of the pool, by its own type.
 
     Raises InterfaceError if it was lost since then: its attributes would be missing.
     """

@@ -124,7 +124,7 @@ class WorkerRoute:
         return await HostSelector(url).connect(timeout=timeout, **options)
 
     async def try_worker(self) -> str | None:
-        """What is wrong with the worker that `find` has found; None if it answers by itself.
+        """The fault of the worker that `find` has found; None if it answers by itself.
 
         Reads a table that all groups share, and a view.
         """

@@ -139,7 +139,7 @@ NOT EXISTS (SELECT 1 FROM exports AS e WHERE e.project_id = export_pieces.projec
 DELETE_ORPHANED_PIECES: Final = delete_some(
     "export_pieces", f"{IN_PROJECT} AND {_IS_ORPHANED}", PIECES_PER_DELETE
 )
-# What began after the request found the data hidden, and can't contain it.
+# Exports and responses that began later found the data hidden, and can't contain it.
 COUNT_REMAINING_COPIES: Final = {
     "exports": f"SELECT count(*) FROM exports WHERE {IN_PROJECT} AND created_at <= $2",
     "replies": f"""

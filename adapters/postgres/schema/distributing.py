@@ -257,7 +257,7 @@ class GroupTables:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """What the database says of itself. `workers` are `host:port`."""
+    """The facts that the database reports. `workers` are `host:port`."""
 
     workers: Sequence[str]
     groups: Sequence[GroupTables]
@@ -298,7 +298,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumption:
-    """What the planner is to assume of a column. `shard` is the table on the worker."""
+    """The assumed statistics of a column. `shard` is the table on the worker."""
 
     name: str
     shard: str
@@ -317,7 +317,7 @@ def ignore_step(_label: str, _moved: int, _total: int) -> None:
 def plan_placing(
     catalogue: Catalogue, group: GroupTables, serving_role: str | None = None
 ) -> list[Step]:
-    """What is left to do for a group, in order. Nothing for one whose tables are placed.
+    """The remaining steps for a group, in order. Nothing for one whose tables are placed.
 
     A group without a worker gets the first one that is free. `serving_role` gets the rights on the
     tables that take the place of a view.
@@ -350,7 +350,7 @@ def _takes_shards(worker: str, value: str) -> str:
 
 
 def plan_settings(catalogue: Catalogue) -> list[Step]:
-    """What is set for the database, if it isn't."""
+    """The settings that the database still lacks."""
     return [] if catalogue.passes_settings else _passing_settings()
 
 
@@ -477,8 +477,8 @@ def _placing(
     # The owner copies the rows: a policy that binds it would hide them, and refuse COPY.
     if is_forced:
         statements.append(f"ALTER TABLE {name} NO FORCE ROW LEVEL SECURITY")
-    # What triggers write was written already, and moves as well. They would write it again, in one
-    # statement for all rows: with a million scores, that took 15 GB of memory on the worker.
+    # The rows that triggers write exist already, and move as well. They would be written again, in
+    # one statement for all rows: with a million scores, that took 15 GB of memory on the worker.
     if table.has_triggers:
         statements.append(f"ALTER TABLE {name} DISABLE TRIGGER USER")
     colocated = "none" if table.name == anchor else group.qualified(anchor)
@@ -540,7 +540,7 @@ async def _missing_assumptions(connection: Connection) -> list[Assumption]:
 
 
 async def _ask_workers(connection: Connection, sql: str, *values: object) -> list[str]:
-    """What each worker, or node, answers. Raises Unavailable if one doesn't."""
+    """The answer of each worker, or node. Raises Unavailable if one doesn't."""
     answers = await connection.fetch(sql, *values)
     if away := [f"{row['worker']}: {row['result']}" for row in answers if not row["success"]]:
         raise Unavailable(f"A worker doesn't answer: {'; '.join(away)}")
@@ -616,7 +616,7 @@ async def _plan_triggers(connection: Connection) -> list[Step]:
 async def plan(
     pool: Pool, serving_url: str | None = None, groups: int = 0, *, to_workers: bool = False
 ) -> list[Step]:
-    """What `distribute` would do. Raises NotDistributable, Unavailable."""
+    """The steps that `distribute` would take. Raises NotDistributable, Unavailable."""
     role = _role(serving_url)
     async with translate_errors(), pool.acquire() as connection:
         await _check_migrated(pool)
@@ -646,7 +646,7 @@ def _plan_known(catalogue: Catalogue, role: str | None) -> list[Step]:
 
 
 async def _plan_direct(connection: Connection, role: str | None) -> list[Step]:
-    """What is left to do for processes that connect to workers."""
+    """The remaining steps for processes that connect to workers."""
     sharing = plan_sharing([SharedTable(**row) for row in await connection.fetch(SELECT_UNSHARED)])
     numbering = plan_numbering(
         [NumberedColumn(**row) for row in await connection.fetch(SELECT_UNNUMBERED)]

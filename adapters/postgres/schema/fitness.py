@@ -23,9 +23,12 @@ from application.table_groups import FIRST_GROUP
 from domain.errors import Conflict
 
 OBJECTS: Final = Path(__file__).parent / "objects.txt"
-"""What the migrations of this version create, a line each. A test compares it with a database."""
+"""The objects that the migrations of this version create, a line each.
+
+A test compares it with a database.
+"""
 KEY: Final = "key "
-# What Citus decides on the coordinator for distributed tables.
+# The constraints that Citus checks on the coordinator for distributed tables.
 ON_CITUS: Final = (KEY, "policy ", "trigger ", "view ")
 
 # The text of a function as it was sent, but for comments and spaces, which no caller notices.

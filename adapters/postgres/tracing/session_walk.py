@@ -34,7 +34,7 @@ TRACES_OF_SESSION: Final = 4  # expected, so that a step finds what is wanted
 
 @dataclass(frozen=True, slots=True)
 class SessionWalkLimits:
-    """What a request may compare and count.
+    """The limits of a request's comparisons and counts.
 
     Up to `grouped` selected traces are grouped instead, or `grouped_by_sum` in orders other than
     that of last activity, in which sessions without such traces are compared too.

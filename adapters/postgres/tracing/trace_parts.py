@@ -31,7 +31,7 @@ ROWS_ON_LOOP_MAX: Final = 1_000  # of an outline; making columns of as many take
 TRACE_NOT_FOUND: Final = "Trace not found"
 SPAN_NOT_FOUND: Final = "Span not found"
 
-# What changes with every write. Only a new price leaves `updated_at`.
+# The columns that change with every write. Only a new price leaves `updated_at`.
 REVISION_COLUMNS: Final = ("updated_at", "repriced_at", "span_count")
 _TRACE_READERS: Final = f"{IN_PROJECT} AND trace_id = $2"
 SELECT_REVISION: Final = f"SELECT {', '.join(REVISION_COLUMNS)} FROM traces WHERE {_TRACE_READERS}"

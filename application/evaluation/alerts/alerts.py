@@ -117,7 +117,7 @@ class PreviewAlert:
     async def __call__(
         self, project: ProjectId, monitor: MonitorId, rule: AlertRule
     ) -> Sequence[PreviewedRun]:
-        """What an alert with this rule would have said over the last PREVIEW_RUNS runs.
+        """The states that an alert with this rule would have had over the last PREVIEW_RUNS runs.
 
         The earliest first, starting with the state OK; stores nothing. Raises NotFound, and Invalid
         for a metric that the monitor doesn't have.
@@ -132,7 +132,7 @@ class PreviewAlert:
 
 @dataclass(frozen=True, slots=True)
 class MessageContext:
-    """What messages about the alerts of a monitor show, besides the change."""
+    """The contents of messages about the alerts of a monitor, besides the change."""
 
     names: AlertNames
     url: str | None

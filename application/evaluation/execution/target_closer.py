@@ -21,7 +21,7 @@ class _Closing:
 
 @dataclass(slots=True)
 class _ProjectQueue:
-    """What calls of one project wait for. The one that has the lock closes all of it."""
+    """Waiting calls of one project. The call that has the lock closes the targets of all."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: list[_Closing] = field(default_factory=list)

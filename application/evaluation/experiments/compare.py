@@ -85,7 +85,7 @@ class ComparedSide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescoring:
-    """What it takes to score the baseline as the candidate was scored.
+    """The metrics and the cost of scoring the baseline as the candidate was scored.
 
     A run of `metrics` over `targets` traces, whose id is then `base_run`. The cost is estimated by
     that of the candidate's judges; None if some of their calls have no price.
@@ -364,7 +364,7 @@ def _rescoring(mismatches: Sequence[Mismatch], old: _Side, new: _Side) -> Rescor
 
 
 def _case_cost(*sides: _Side) -> Decimal | None:
-    """What a case costs on average: its trace and its judges. None if something has no price."""
+    """The average cost of a case: its trace and its judges. None if something has no price."""
     if not all(one.measured.is_priced and not one.spending.unpriced for one in sides):
         return None
     results = sum(one.measured.results for one in sides)

@@ -36,7 +36,7 @@ class CircuitBreaker:
     """One circuit for each run and provider, and in it one for each model, in this process.
 
     The first question to each goes alone, for at most `head_start_s`. So if no question can
-    succeed, it is the only one that is asked. What is wrong with a model says nothing of others of
+    succeed, it is the only one that is asked. A fault of a model says nothing of others of
     its provider, which metrics may name. An open circuit stays open: the next run has its own.
     """
 

@@ -148,7 +148,7 @@ class JudgeClient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeCost:
-    """What answers cost. `usd` is None if one of their requests has no price.
+    """The cost of answers. `usd` is None if one of their requests has no price.
 
     `is_estimated` if the tokens of one of their requests are. `saved_usd` is what a cached answer
     cost when it was asked for, None if that is unknown.
@@ -162,7 +162,7 @@ class JudgeCost:
 
     @classmethod
     def from_entries(cls, entries: Sequence[LedgerEntry]) -> Self:
-        """What the requests of one question cost."""
+        """The cost of the requests of one question."""
         amounts = [one.usd for one in entries]
         return cls(
             use=sum((one.call.use for one in entries), TokenUse()),

@@ -43,7 +43,7 @@ class TraceContext:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def compute[T](self, function: Callable[["TraceContext"], T]) -> T:
-        """What a pure function makes of the context; in a thread if the trace is large.
+        """The result of a pure function of the context; computed in a thread if the trace is large.
 
         One at a time, so that what one metric has computed is cached for the next.
         """

@@ -111,7 +111,7 @@ class Experiments(Protocol):
 
 
 class TraceGroups(Protocol):
-    """What was measured of the traces that match a filter.
+    """The measurements of the traces that match a filter.
 
     Contract of TraceGroups: tests/contracts/evaluation/experiments/test_trace_groups.py.
     """

@@ -139,7 +139,7 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What is reserved for one question, in each budget that applies to it.
+    """The reservation for one question, in each budget that applies to it.
 
     `scopes` maps the budget to the time since when its spending is counted: a budget that is
     removed and set again is another count, in which nothing is reserved for this question.
@@ -150,7 +150,7 @@ class Reservation:
 
 
 class Budgets(Protocol):
-    """What may be spent, and what has been spent or reserved.
+    """The limit of a budget, and the amounts spent and reserved.
 
     `LockedOrganization.put_budget` sets what a project may spend. A reservation that is never
     settled, because its process was killed, counts as spent. Contract of Budgets:
@@ -190,7 +190,7 @@ class Budgets(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pricings:
-    """What tokens cost a project: by a price of its `own`, else by the price book.
+    """The cost of tokens for a project: by a price of its `own`, else by the price book.
 
     Nothing is cached: a run with a budget may be created right after its model was given a price.
     """

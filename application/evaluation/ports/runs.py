@@ -159,7 +159,7 @@ class Runs(Protocol):
         Its scores are deleted, or stay without a run. With `authors`, those that another person
         wrote by the time of their deletion stay too: a correction made meanwhile isn't lost. A
         large run is deleted in batches, the run itself last; after an interruption the next call
-        deletes the rest. What its judges have spent stays in the ledger, and no longer counts
+        deletes the rest. The spending of its judges stays in the ledger, and no longer counts
         towards a budget of a run. Raises NotFound.
         """
         ...

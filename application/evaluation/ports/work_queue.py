@@ -45,7 +45,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class SignalKey:
-    """What a stored signal must match to be reused: how it is judged, and the evidence."""
+    """The conditions for the reuse of a stored signal: how it is judged, and the evidence."""
 
     fingerprint: str
     evidence_hash: str

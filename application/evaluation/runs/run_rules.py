@@ -104,12 +104,12 @@ class ReadRunUsage:
 
 @dataclass(frozen=True, slots=True)
 class ListRunUsage:
-    """What the judges of listed runs cost so far."""
+    """The cost of the judges of listed runs so far."""
 
     ledger: Ledger
 
     async def __call__(self, project: ProjectId, runs: Sequence[RunId]) -> Mapping[RunId, Spending]:
-        """What each run spent; nothing for a run that sent no request. Raises Unavailable."""
+        """The spending of each run; nothing for a run that sent no request. Raises Unavailable."""
         known = await self.ledger.spending_by_run(project, runs) if runs else {}
         return {one: known.get(one, Spending()) for one in runs}
 

@@ -29,7 +29,7 @@ CONCURRENT_PUTS_MAX: Final = 64  # traces of a request; so many are committed to
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestOutcome:
-    """What became of the spans or records of a request.
+    """The result for the spans or records of a request.
 
     `rejections` lists some of the rejected ones, and `rejected_by` counts all of them, as in
     DecodedRequest.

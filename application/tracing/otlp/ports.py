@@ -63,7 +63,7 @@ type TracePosition = tuple[ProjectId, TraceId]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemappedTraces:
-    """What a call of `OtlpTraces.remap` changed, or would change.
+    """The changes of a call of `OtlpTraces.remap`, made or only found.
 
     It came to `last`, which is None if no trace follows. `traces` are those that it read;
     `changed_traces` of them have `changed_spans`. `changes` are some of the changed fields.

@@ -14,7 +14,7 @@ from domain.tracing.otel.remapping import FieldChange
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemapReport:
-    """What was changed, or would be: counts of traces and spans, and the first changed fields."""
+    """The changes, made or only found: counts of traces and spans, and the first changed fields."""
 
     traces: int = 0
     changed_traces: int = 0

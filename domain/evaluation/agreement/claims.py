@@ -78,7 +78,7 @@ class ClaimedItems:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimableItems:
-    """What a holder can have: its own items, and unclaimed ones in both orders of the queue.
+    """The items that a holder can have: its own, and unclaimed ones in both orders of the queue.
 
     `done` is how many items come before the next one: labelled today, or claimed by anyone.
     `claims` counts the claims of the project.

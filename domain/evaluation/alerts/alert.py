@@ -287,7 +287,7 @@ class FinishedRunStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewedRun:
-    """What an alert would have been after a run; `before` is its state before the run."""
+    """The state of an alert if it had existed after a run; `before` is its state before the run."""
 
     run: FinishedRunStats
     value: float | None

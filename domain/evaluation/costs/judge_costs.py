@@ -30,7 +30,7 @@ THOUGHT_TOKENS_MAX: Final = 8_000  # of one answer, in addition, if the model th
 # Tokens that a request may have beyond one for each byte of the question: the schema of the answer,
 # and an answer that has to be repaired.
 REQUEST_OVERHEAD_TOKENS: Final = 20_000
-# What a budget counts for a model that no list has: as much as the most expensive usual judge.
+# The price in budgets of a model that no list has: that of the most expensive usual judge.
 UNLISTED_TARIFF: Final = Tariff(Rate(Decimal(15)), Rate(Decimal(75)))  # USD per million tokens
 ANSWER_TOKENS_MIN: Final = 60  # of a verdict in one short sentence
 STANDARD_ERRORS: Final = 2  # on each side of an estimate: an interval of about 95 %
@@ -89,7 +89,7 @@ class Spending:
 
 
 class SpendingBy(StrEnum):
-    """What spending is grouped by."""
+    """The field that spending is grouped by."""
 
     PROJECT = "project"
     MODEL = "model"
@@ -222,7 +222,7 @@ def with_possible_use(call: JudgeCall, question_bytes: int, estimate: TokenUse) 
 
 
 def budget_amount(use: TokenUse, own: Price | None, listed: Price | None) -> Decimal:
-    """What budgets count for these tokens: the price of the project, but no less than the list's.
+    """The cost of these tokens in budgets: by the project's price, but no less than the list's.
 
     For a model that isn't listed, no less than UNLISTED_TARIFF. So no price that a project sets
     lets its judges spend more than a budget.

@@ -193,7 +193,7 @@ def _fraction(digits: str) -> float | _Digits:
 
 
 def _mark(number: _Digits) -> list[object]:
-    """What no JSON text is parsed to, since JSON has no NaN."""
+    """A value that no JSON text is parsed to, since JSON has no NaN."""
     return [math.nan, number.text]
 
 
@@ -223,7 +223,7 @@ class HashedItem:
 
 @dataclass(frozen=True, slots=True)
 class ItemState:
-    """What decides how a stored item changes."""
+    """The parts of a stored item that decide whether a write changes it."""
 
     digest: bytes
     metadata: JsonText
@@ -232,7 +232,7 @@ class ItemState:
 
 @dataclass(slots=True)
 class WritePlan:
-    """What a write does to each of its items.
+    """The effect of a write on each of its items.
 
     `created` and `revised` make a new version, `noted` changes metadata and links in place.
     `refused` are the errors by the index of the item in the request.
@@ -283,7 +283,7 @@ def plan_write(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteResult:
-    """What a write of items has done. `version` is the newest version after it."""
+    """The result of a write of items. `version` is the newest version after it."""
 
     version: Version
     created: int = 0

@@ -363,7 +363,7 @@ class _Reader:
 
     @cached_property
     def _returned(self) -> str:
-        """What tools and retrievals returned, and the arguments of calls that didn't fail."""
+        """The results of tools and retrievals, and the arguments of calls that didn't fail."""
         texts: list[str] = []
         room = SOURCES_MAX
         for call in self._subject.tool_calls:

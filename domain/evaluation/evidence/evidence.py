@@ -108,7 +108,7 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a judge reads of one trace, the same for all metrics. All texts are redacted.
+    """The text that a judge reads about a trace, the same for all metrics. All texts are redacted.
 
     `truncated` tells whether anything was cut or omitted; `omitted_steps` counts omitted steps.
     `signs` are features for the heuristic judge and aren't printed. `expected` is what the item of

@@ -16,7 +16,7 @@ EDGE: Final = string.ascii_letters + string.digits + "_-.+/=~%:@"
 
 
 class RedactionMode(StrEnum):
-    """What is redacted: the setting EVAL_MASK."""
+    """The kinds of text to redact: the setting EVAL_MASK."""
 
     SECRETS = "secrets"
     SECRETS_PII = "secrets,pii"

@@ -133,7 +133,7 @@ def validate_rules(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """What differs between two experiments so that they can't be compared."""
+    """The differences because of which two experiments can't be compared."""
 
     what: str  # "dataset version", "split", "set of metrics", or "fingerprint"
     metric: str | None = None
@@ -203,7 +203,7 @@ class Needed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleResult:
-    """What a rule says of `items`, those that both sides have scored.
+    """The verdict of a rule on `items`, those that both sides have scored.
 
     `change` is the candidate's mean minus that of the baseline, for `max_ratio` their ratio, for
     `min` the candidate's mean. Its interval is two-sided, of the rule's confidence. `p_value` is
@@ -228,7 +228,7 @@ class RuleResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """What all rules of a comparison have in common. A case costs `case_cost_usd`.
+    """The fields that all rules of a comparison share. A case costs `case_cost_usd`.
 
     `names` are those of both sides in texts.
     """

@@ -31,7 +31,7 @@ REPETITION_KEY: Final = "experiment.repetition"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitRevision:
-    """What was tested."""
+    """The git revision under test."""
 
     sha: str | None = None
     branch: str | None = None
@@ -148,7 +148,7 @@ def plan_results(
     items: Collection[str],
     taken: Mapping[TraceId, tuple[UUID, Case]],
 ) -> ResultPlan:
-    """What a write of results does. A later trace of a case replaces the earlier one.
+    """The effect of a write of results. A later trace of a case replaces the earlier one.
 
     `items` are those of the experiment among the sent ones, `taken` the experiment and case of
     traces that are results already. A trace is the result of one case.
@@ -177,7 +177,7 @@ def plan_results(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultsWritten:
-    """What a write of results has done. `results` are all of the experiment after it."""
+    """The outcome of a write of results. `results` are all of the experiment after it."""
 
     stored: int
     unchanged: int
@@ -266,7 +266,7 @@ class CaseScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
-    """What is known of a case with a result.
+    """A case with its result.
 
     The figures are None if the trace isn't stored, tokens and cost also as `measured_usage` says.
     """

@@ -1,4 +1,4 @@
-"""What was measured of an experiment, as a comparison reads it."""
+"""The measurements of an experiment, as a comparison reads it."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ COMPARED_MAX: Final = 250_000  # scores of one side: more would hold too much me
 
 
 class Figure(StrEnum):
-    """What is measured of traces, besides metrics."""
+    """The measurements of traces, besides metrics."""
 
     LATENCY = "latency_ms"
     TOKENS = "tokens"
@@ -100,7 +100,7 @@ class Measurements:
 def measured_usage(totals: Totals) -> tuple[int | None, Decimal | None]:
     """The tokens and the cost of a trace; None for what its spans don't say.
 
-    What is unknown counts as 0 in sums. Here it would look like the best figure there is.
+    An unknown value counts as 0 in sums. Here it would look like the best figure there is.
     """
     if not totals.spans:
         return None, None

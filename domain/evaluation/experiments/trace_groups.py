@@ -113,7 +113,7 @@ class ScoreFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupFigures:
-    """What was measured of a group: of its newest traces, at most GROUP_TRACES_MAX.
+    """The measurements of a group: of its newest traces, at most GROUP_TRACES_MAX.
 
     `total` traces match, or at least as many. `failed` traces have the status ERROR, `erroneous`
     ones have it or a span that has. `unpriced_traces` have a span whose cost is unknown. The

@@ -1,4 +1,4 @@
-"""What speaks for and against a fulfilled request, in the features of a trace.
+"""The evidence for and against a fulfilled request, in the features of a trace.
 
 Each finding has a weight in log-odds: 0 is no evidence, 2 is odds of 7 to 1. The weights were set
 by the tuned half of the labelled traces in the tests; docs/evaluation/metrics.md reports the other

@@ -35,7 +35,7 @@ class EvaluationMethod(StrEnum):
 
 
 class JudgeKind(StrEnum):
-    """What gave the score: `metadata.judge_kind`."""
+    """The kind of judge that gave the score: `metadata.judge_kind`."""
 
     MODEL = "model"
     HEURISTIC = "heuristic"

@@ -110,7 +110,7 @@ class Monitor:
 
     @property
     def sample(self) -> Sample:
-        """What a run takes of the targets that match."""
+        """How a run samples the targets that match."""
         return Sample(self.sampling_rate, str(self.id), least=TARGETS_MIN)
 
     @property

@@ -54,7 +54,7 @@ class TargetType(StrEnum):
 
 
 type Target = str
-"""What is scored: a trace id in lower case with hyphens, or a session id."""
+"""The scored target: a trace id in lower case with hyphens, or a session id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,7 +211,7 @@ def sampling_rank(target: Target, salt: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What `sampled` takes of the targets that match."""
+    """How `sampled` chooses among the targets that match."""
 
     rate: float
     salt: str

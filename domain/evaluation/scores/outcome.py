@@ -65,7 +65,7 @@ class SkipCode(Code):
 
 
 class FailCode(Code):
-    """What broke during the evaluation."""
+    """The kind of failure of an evaluation."""
 
     TARGET_GONE = "target_gone", "the target does not exist"
     JUDGE_TIMEOUT = "judge_timeout", "the judge did not answer in time"

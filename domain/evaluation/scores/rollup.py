@@ -25,7 +25,7 @@ from domain.evaluation.scores.score import ScoreOutcome, ScoreSource
 from domain.tracing.analytics import group_by
 
 PARTS: Final = 100
-# Where each part but the first begins. A double is at least such a bound exactly if its shortest
+# The start of each part but the first. A double is at least such a bound exactly if its shortest
 # decimal text is at least the decimal bound, so a part is a bin of `bin_number`.
 PART_BOUNDS: Final = tuple(number / PARTS for number in range(1, PARTS))
 MEDIAN: Final = (0.5,)

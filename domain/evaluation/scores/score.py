@@ -55,7 +55,7 @@ class DataType(StrEnum):
 
 
 class ScoreTarget(StrEnum):
-    """What a score is of. Scores of different targets are never combined, whatever their names."""
+    """The kind of target of a score. Scores of different kinds are never combined."""
 
     TRACE = "trace"
     SPAN = "span"

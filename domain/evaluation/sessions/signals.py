@@ -1,4 +1,4 @@
-"""What session metrics read of traces: signals with their weights, and compact user requests."""
+"""The inputs of session metrics: signals with their weights, and compact user requests."""
 
 import math
 from collections import Counter

@@ -9,7 +9,7 @@ from domain.tracing.span import Span
 
 @frozen_by_types(kw_only=True)
 class SpanFacts:
-    """What a trace is computed from, beyond the columns of its spans (otel/trace_state.py).
+    """The inputs of the computed trace, beyond the columns of its spans (otel/trace_state.py).
 
     `hex_id` are the 16 hex digits of the span. `parent_is_remote`: the caller is in another
     process. `trace_input` and `trace_output` are JSON that the sender names for the whole trace;

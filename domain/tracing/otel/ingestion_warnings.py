@@ -1,4 +1,4 @@
-"""What may be wrong with the spans that a project receives."""
+"""Possible faults in the spans that a project receives."""
 
 from collections.abc import Sequence
 from datetime import timedelta

@@ -98,7 +98,7 @@ class OtlpState:
 
     @property
     def recomputed_at(self) -> datetime | None:
-        """What `after_computing` takes if no fragment came, and the phase is to stay."""
+        """The argument of `after_computing` if no fragment came, and the phase is to stay."""
         was_settled = self.phase is OtlpPhase.SETTLED and not self.is_native
         return None if was_settled else self.stored_at
 

@@ -1,4 +1,4 @@
-"""What changes in a stored span when a later version of the mapping is applied to its fragments."""
+"""The changes of a stored span when a later version of the mapping is applied to its fragments."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

@@ -66,7 +66,7 @@ def has_more_arrays(text: bytes, arrays_max: int) -> bool:
 
 
 def _between_strings(text: bytes) -> Iterator[bytes]:
-    """What is outside of the strings, without blanks, in pieces that split no empty brackets."""
+    """The text outside of the strings, without blanks, in pieces that split no empty brackets."""
     at = 0
     while True:
         quote = text.find(b'"', at)

@@ -38,7 +38,7 @@ class SnippetPart:
 
 @dataclass(frozen=True, slots=True)
 class SearchMatch:
-    """Where terms of a query were found: in a span, or in the trace itself if `span` is None.
+    """A place where terms of a query were found: a span, or the trace itself if `span` is None.
 
     The parts of the snippet follow each other in the text, which is in the form NFKC.
     """
@@ -204,7 +204,7 @@ def _printable(text: str) -> str:
 
 
 def _first_found(same: str, query: SearchQuery) -> int | None:
-    """Where the first term begins in a folded text; None without one."""
+    """The position of the first term in a folded text; None without one."""
     first: int | None = None
     for one in query.terms:
         if (found := one.sequence.find(same, end=first)) is not None:
@@ -237,7 +237,7 @@ def _highlights(
     """
     start, begins = first
     lengths = [len(character.casefold()) for character in text[start:end]]
-    # Where each character of the folded part comes from. A term may go on after it.
+    # The original position of each character of the folded part. A term may go on after it.
     origin = [start + at for at, length in enumerate(lengths) for _ in range(length)]
     found = sorted(
         place

@@ -1,4 +1,4 @@
-"""What is searched of a trace: the texts in its names, payloads and errors.
+"""The searched texts of a trace: those in its names, payloads and errors.
 
 The texts of a payload are its strings and numbers, without the keys of objects. A string that is an
 array or an object in JSON again, as arguments of tools often are, counts as its strings and

@@ -1,4 +1,4 @@
-"""Where the words of a query are within one trace: in its own texts, and in those of its spans.
+"""The places of the words of a query within one trace: in its own texts, and in those of its spans.
 
 Beyond what is searched of all traces, metadata is looked into as well: a trace is read whole here,
 so no index has to have its words.

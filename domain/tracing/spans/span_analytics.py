@@ -34,7 +34,7 @@ class SpanInterval(StrEnum):
 
 
 class SpanGroupKey(StrEnum):
-    """What spans are grouped by.
+    """The field that spans are grouped by.
 
     NAME without ids, as `name_group` has it. MODEL leaves out spans without a model, ERROR those
     that didn't fail.

@@ -166,14 +166,14 @@ def _tokens(span: Span) -> int:
 
 
 def known_cost(span: "Span | SpanSummary") -> Decimal | None:
-    """What a settled span cost in USD; None if that is unknown."""
+    """The cost of a settled span in USD; None if it is unknown."""
     charge = span.charge
     return None if charge is None or charge.source is CostSource.UNPRICED else charge.amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceContext:
-    """What a row of the list of spans shows of the trace."""
+    """The fields of the trace that a row of the list of spans shows."""
 
     name: str
     status: TraceStatus

@@ -27,7 +27,7 @@ _log: Final = logging.getLogger("pandaprobe.requests")
 
 @dataclass(slots=True)
 class AccessLogEntry:
-    """What becomes known about a request while it is handled; all copies of its scope share it."""
+    """Facts about a request, filled while it is handled; all copies of its scope share it."""
 
     route: str
     kind: RequestKind = RequestKind.OTHER

@@ -22,7 +22,7 @@ TOO_MANY_BODIES: Final = "Too many bodies of this {} are being received; try aga
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one holder may have at the same time in a process."""
+    """The limits of one holder at the same time in a process."""
 
     holder: str  # for error messages
     requests: int  # in progress, whose body has arrived
@@ -49,7 +49,7 @@ UNAUTHENTICATED: Final = Share(
 
 @dataclass(slots=True)
 class _Use:
-    """What one holder has."""
+    """The requests in progress of one holder."""
 
     share: Share
     slots: asyncio.Semaphore
@@ -61,7 +61,7 @@ class _Use:
 
 
 class FairQueue:
-    """What all holders with requests in progress have, by their names."""
+    """The requests in progress of all holders, by their names."""
 
     def __init__(self) -> None:
         self._uses: dict[str, _Use] = {}  # at most one per ticket and share

@@ -119,7 +119,7 @@ class LoadShedding:
 
 @dataclass(slots=True, eq=False)
 class AdmissionTicket:
-    """What one request holds until its response is sent: memory for its body, a caller's slot."""
+    """Resources of a request until its response is sent: memory for its body, a caller's slot."""
 
     _shedding: LoadShedding
     _ticket: Ticket | None = None

@@ -45,7 +45,7 @@ class RouteClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """The limit of each class, and those of volume. What has no limit is not limited."""
+    """The limit of each class, and those of volume. A holder without a limit isn't limited."""
 
     limiter: RateLimiter
     limits: Mapping[RouteClass, Limit]
@@ -105,7 +105,7 @@ def rate_limit_principal(caller: object) -> str:
 
 
 def shares_of(caller: object, origin: Origin) -> dict[str, Share]:
-    """What a request of the caller takes from, by the name of the holder."""
+    """The buckets from which a request of the caller takes, by the name of the holder."""
     if isinstance(caller, BrowserCaller):
         caller = _holder_of(caller)
     if isinstance(caller, Origin):

@@ -57,7 +57,7 @@ type PageOffset = Annotated[int, Meta(ge=0, le=OFFSET_MAX, description="How many
 
 
 def page_errors(fields: Mapping[str, Any]) -> Iterator[FieldError]:
-    """What is wrong with the page among the valid fields of a query."""
+    """The errors of the page, among the valid fields of a query."""
     if fields.get("cursor") is not None and fields.get("offset"):
         yield FieldError("cursor", OFFSET_WITH_CURSOR)
 

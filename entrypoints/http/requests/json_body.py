@@ -62,7 +62,7 @@ ARRAYS_COUNTED_BYTES: Final = 11 << 20  # of a body
 ARRAYS_MAX: Final = 1_500_000
 TOO_MANY_ARRAYS: Final = f"must not contain more than {ARRAYS_MAX:,} arrays"
 
-# What is stored has 6,000 levels at most, without those of the body. The decoder stops later: at
+# Stored data has 6,000 levels at most, without those of the body. The decoder stops later: at
 # 10,000 in Python 3.13, where the stack ends in 3.14; 3.12.1 stops at 1,498 already.
 LEVELS_MAX: Final = 6_100
 NESTED_TOO_DEEPLY: Final = "is nested too deeply"

@@ -22,7 +22,7 @@ _ITEMS: Final = msgspec.json.Decoder(list[Raw])
 
 
 class UnknownKeys(Enum):
-    """What happens to keys of a body that its type doesn't have."""
+    """The treatment of keys of a body that its type doesn't have."""
 
     REFUSED = auto()
     REPORTED = auto()  # ignored and counted, in bodies that newer clients may send

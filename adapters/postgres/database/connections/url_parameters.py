@@ -47,7 +47,7 @@ _SYSTEM: Final = "system"  # libpq's word for the certificate authorities of the
 
 
 def parameter_problems(url: str) -> Iterator[str]:
-    """What is wrong with the parameters of a URL, without any value that may be secret."""
+    """The faults of the parameters of a URL, without any value that may be secret."""
     for name, value in _parameters(url):
         if name in OPTIONAL_VALUES and value in OPTIONAL_VALUES[name]:
             continue

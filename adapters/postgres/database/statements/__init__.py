@@ -1,1 +1,1 @@
-"""What statements are made of: columns, fragments of SQL, keyset pages, and steps within bounds."""
+"""The parts of statements: columns, fragments of SQL, keyset pages, and steps within bounds."""

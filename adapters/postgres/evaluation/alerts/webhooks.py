@@ -69,7 +69,7 @@ FROM alert_deliveries WHERE next_attempt_at <= $1 AND {not_removed("alert_delive
 # towards the turn of their project: the next message is of the project with the fewest. Those that
 # are chosen are found again by ctid: few are due when statistics are made, so the planner would
 # compare all with each other. Neither the condition nor the order suits an index, of which all
-# would be read. What another transaction changes meanwhile is due at the next claim.
+# would be read. A change by another transaction meanwhile is due at the next claim.
 CLAIM_DUE_DELIVERIES: Final = f"""
 WITH waiting AS MATERIALIZED (
   ({_DUE} ORDER BY next_attempt_at, project_id, id LIMIT {DUE_CANDIDATES_MAX // 2})

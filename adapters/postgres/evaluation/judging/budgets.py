@@ -70,7 +70,7 @@ INSERT_SHARED_SPENDING: Final = """
 INSERT INTO shared_spending (scope, usd, created_at) VALUES ($1, $2, $3)
 ON CONFLICT (scope) DO NOTHING
 """
-# What is reserved isn't in the ledger yet: the row has never less, unless it wasn't counted in.
+# The ledger doesn't contain reservations yet: the row has never less, unless it wasn't counted in.
 RAISE_SHARED_SPENDING: Final = """
 INSERT INTO shared_spending (scope, usd, created_at) VALUES ($1, $2, $3)
 ON CONFLICT (scope) DO UPDATE SET usd = excluded.usd WHERE shared_spending.usd < excluded.usd
@@ -117,7 +117,7 @@ class PostgresBudgets:
         known = {scope: limit for scope, limit in limits.items() if limit is not None}
         if not known:
             return Reservation({}, usd)
-        # What is shared is summed over other projects.
+        # Shared spending is summed over other projects.
         if self.server_usd is not None and server_scope(now) not in self._raised:
             await self._raise_spending_of_server(now)
         scope: Scope = ALL_TENANTS if any(map(is_shared, known)) else project
@@ -194,7 +194,7 @@ async def _ensure_shared_row(
 
 
 async def _sum_month_of_server(connection: Connection, since: datetime) -> Decimal:
-    """What the ledgers of all groups have. Rows that a move leaves in another group count once."""
+    """The sum of the ledgers of all groups. Rows that a move leaves elsewhere count once."""
     first: str = await connection.fetchval(SELECT_FIRST_SCHEMA)
     spent = Decimal(0)
     for group in await fetch_groups(connection):

@@ -52,7 +52,7 @@ SELECT_PROGRESS: Final = f"""
 WITH {WAITING}
 SELECT (SELECT count(*) FROM waiting) AS length, ({_LABELLED}) AS labelled
 """
-# What the holder has, and the first unclaimed items in both orders, with the counts.
+# The items of the holder, and the first unclaimed items in both orders, with the counts.
 SELECT_CLAIMABLE: Final = f"""
 WITH {WAITING}, live AS MATERIALIZED (
   SELECT trace_id, holder, why, place, claimed_at, expires_at FROM annotation_claims

@@ -21,7 +21,7 @@ PART: Final = f"width_bucket(number, ARRAY{list(PART_BOUNDS)}::float8[])"
 COUNTED_COLUMNS: Final = (
     "name, source, judge_kind, fingerprint, threshold, outcome, number, created_at"
 )
-# What the scores of a cell have in common.
+# The fields that the scores of a cell share.
 _CELL: Final = "name, bucket, source, judge_kind, fingerprint, threshold, outcome"
 
 

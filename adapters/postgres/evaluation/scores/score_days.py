@@ -151,7 +151,7 @@ SELECT place, number, sum(n)::bigint AS n FROM (
 
 @dataclass(frozen=True, slots=True)
 class ScoreDays:
-    """What is asked of the scores of a project, whose counted days `find_score_days` has found.
+    """A question about the scores of a project, whose counted days `find_score_days` has found.
 
     `first` to `past` are days, but for the `changed` ones; `ranges` are the rest of the period.
     """

@@ -128,7 +128,7 @@ def _scores_of_day(target: ScoreTarget) -> str:
     ) AS day_scores"""
 
 
-# What is inserted is read first: Citus can't insert straight from a table with a policy.
+# The rows to insert are read first: Citus can't insert straight from a table with a policy.
 def _insert_cells(target: ScoreTarget) -> str:
     packed = (
         f"coalesce(sum(n * ('1E' || {BIN_DIGITS} * part)::numeric)"

@@ -1,7 +1,7 @@
 """Rows of fragments: OpenTelemetry spans and log records as they were sent.
 
 A fragment is known by a digest of its content, so one that is sent again is skipped by the primary
-key. What a span says repeats its values, so that `data` of spans is in the text of the trace
+key. The data of a span repeats its values, so that `data` of spans is in the text of the trace
 (`payload_text.py`). Records may come before their trace, and have theirs in the row.
 """
 

@@ -261,7 +261,7 @@ class OtlpWriter:
                 await merge.flush()
             fragments = await compute(self._decode, chunk, is_long=True)
             digests = await _insert_chunk(merge, fragments, new, stored_at)
-            # What isn't needed any longer is freed, before more memory is taken.
+            # Data that isn't needed any longer is freed, before more memory is taken.
             fragments = {key: one.without_data() for key, one in fragments.items()}
             await merge.add(fragments, digests, {})
             del fragments

@@ -138,7 +138,7 @@ class PostgresPayloadStorage:
 
     async def join_blocks(self, before: datetime) -> int:
         store, new_texts = self.pool.payload_store, NewTexts()
-        # What isn't moved after the COMMIT still waits for it.
+        # Blocks that aren't moved after the COMMIT still wait for it.
         waits_since = None if store is None else before - timedelta.resolution
         joined: list[TraceKey] = []
         count = size = 0

@@ -408,7 +408,7 @@ async def with_data(
 ) -> Mapping[TraceKey, Sequence[Block]]:
     """The blocks with their data, and the frames of texts that they refer to.
 
-    What is missing stays empty, which is damage.
+    A missing part stays empty, which is damage.
     """
     return await _with_frames(connection, await _with_objects(connection, blocks))
 
@@ -586,7 +586,7 @@ _PREVIEWS: Final = {"input": input_preview, "output": output_preview}
 
 @dataclass(slots=True)
 class TextChange:
-    """What a transaction changes of the text of a trace that it has locked or created.
+    """The changes that a transaction makes in the text of a trace that it has locked or created.
 
     `is_first` if the trace has no block. `head` are new payloads of the trace by name: place, size
     and preview. `replaces` if values lose the row that has their place.

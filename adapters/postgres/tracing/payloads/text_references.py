@@ -45,7 +45,7 @@ class TextsRemoved(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """What new traces refer to, by trace; `waiting` have other long texts, for a worker."""
+    """Texts that new traces refer to, by trace; `waiting` have other long texts, for a worker."""
 
     texts: Mapping[TraceKey, Mapping[UUID, bytes]] = field(default_factory=dict)
     waiting: Collection[TraceId] = ()

@@ -55,7 +55,7 @@ ORDER BY counted.bucket
 SELECT_BUCKETS: Final = _SELECT_BUCKETS.format(
     bucket="date_trunc($2, hour)", end="counted.bucket + $5::interval", granularity="$2::text"
 )
-# By the edges of buckets in another time zone. What is kept is found by the length of a bucket, so
+# By the edges of buckets in another time zone. Kept figures are found by the length of a bucket, so
 # that zones with equal days share it.
 _END: Final = "($2::timestamptz[])[width_bucket(counted.bucket, $2::timestamptz[]) + 1]"
 SELECT_ZONED_BUCKETS: Final = _SELECT_BUCKETS.format(

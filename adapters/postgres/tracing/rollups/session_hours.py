@@ -1,6 +1,6 @@
 """Sessions by the hours of their first and last start, kept up to date by each write of sessions.
 
-What a write changes follows from the rows before and after it. The statement that merges traces
+The changes of a write follow from the rows before and after it. The statement that merges traces
 into sessions computes that itself. A transaction that also recounts sessions compares the rows
 before its first statement with those after its last one, so that it locks each hour once, in order.
 """
@@ -16,7 +16,7 @@ from asyncpg import Record
 
 from domain.tracing.analytics import Granularity
 
-# What is needed of the rows of sessions that a statement changed.
+# The needed columns of the rows of sessions that a statement changed.
 MERGED_COLUMNS: Final = (
     "project_id, session_id, first_started_at, last_started_at, trace_count, latency_count,"
     " latency_sum_us, error_count"
@@ -104,7 +104,7 @@ class EmptiedHours(msgspec.Struct):
 
 
 class Growth(msgspec.Struct):
-    """What a merge adds to the sums of a session."""
+    """The amounts that a merge adds to the sums of a session."""
 
     trace_count: int = 0
     latency_count: int = 0
@@ -143,7 +143,7 @@ class SessionChanges:
             self.after.pop((row["project_id"], row["session_id"]), None)
 
     def deltas(self) -> Sequence[SessionHours]:
-        """What to add to the table, in the order of its key."""
+        """The rows to add to the table, in the order of its key."""
         found: dict[HoursKey, SessionHours] = {}
         for sign, some in ((-1, self.before), (1, self.after)):
             for one in some.values():

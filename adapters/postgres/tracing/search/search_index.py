@@ -300,7 +300,7 @@ class PostgresSearchIndex:
 
 @dataclass(frozen=True, slots=True)
 class IndexedTrace:
-    """What the index stores of a trace."""
+    """The index entry of a trace."""
 
     project: ProjectId
     trace: TraceId

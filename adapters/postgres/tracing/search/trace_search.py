@@ -118,7 +118,7 @@ type Place = tuple[datetime, UUID]
 
 @dataclass(frozen=True, slots=True)
 class SearchLimits:
-    """What a request may read. A trace with more than `bytes_of_candidate` is left out."""
+    """The limits of a request's reads. A trace with more than `bytes_of_candidate` is left out."""
 
     candidates: int = CANDIDATES_MAX
     texts: int = TEXTS_MAX
@@ -134,7 +134,7 @@ LIMITS: Final = SearchLimits()
 
 @dataclass(slots=True)
 class _Room:
-    """What a request may still read."""
+    """The amount that a request may still read."""
 
     candidates: int
     texts: int

@@ -44,7 +44,8 @@ _KEYS: Final = {
     SpanGroupKey.ERROR: "s.error_group",
 }
 _MONDAY: Final = "timestamptz '2001-01-01 00:00+00'"
-# What figures are made of. All columns would be passed on for each span, though none uses them.
+# The columns from which figures are computed. Without this list, all columns would be passed on for
+# each span.
 _READ_COLUMNS: Final = (
     "s.started_at, s.kind, s.prompt_tokens, s.completion_tokens, s.cost_amount, s.cost_source,"
     " s.usage_role"

@@ -55,9 +55,9 @@ type _Found = tuple[SpanPlace, tuple[SearchMatch, ...]]
 
 @dataclass(frozen=True, slots=True)
 class SpanSearchLimits:
-    """What a request may read. `few_traces` is of how many traces it reads spans out of order.
+    """The limits of a request's reads.
 
-    Spans of a trace with more than `bytes_of_candidate` are left out.
+    Spans of up to `few_traces` traces are read out of order. Spans of a trace with more than
     """
 
     spans: int = WALKED_SPANS_MAX
@@ -74,7 +74,7 @@ LIMITS: Final = SpanSearchLimits()
 
 @dataclass(slots=True)
 class _Room:
-    """What a request may still read."""
+    """The amount that a request may still read."""
 
     spans: int
     texts: int

@@ -59,7 +59,7 @@ class SpanPlace(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WalkLimits:
-    """What a request may compare."""
+    """The limits of a request's comparisons."""
 
     spans: int = COMPARED_SPANS_MAX
     seconds: float = COMPARING_MAX_S

@@ -83,7 +83,7 @@ WITH gone AS (
 )
 SELECT count(*) FROM gone WHERE input_bytes IS NOT NULL OR output_bytes IS NOT NULL
 """
-# What is in a segment is removed later, by a worker or before the end of an erasure. The terms are
+# Rows in a segment are removed later, by a worker or before the end of an erasure. The terms are
 # found by the given ids: a join with `gone` would scan all terms for each, if they were few when
 # their statistics were made.
 DELETE_FROM_SEARCH: Final = f"""

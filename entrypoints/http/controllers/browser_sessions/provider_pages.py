@@ -119,7 +119,7 @@ async def _begin(
 async def _finish(
     context: HttpContext, query: Mapping[str, str], headers: Headers, origin: Origin
 ) -> tuple[str, str]:
-    """Where the browser goes, and the cookie of its session. Raises SignInFailed, Unavailable."""
+    """The next address of the browser, and its cookie. Raises SignInFailed, Unavailable."""
     identity, error = context.use_cases.identity, query.get("error")
     if error is not None:
         message = f"{error} {query.get('error_description', '')}"[:ERROR_CHARS_MAX]

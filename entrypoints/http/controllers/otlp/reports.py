@@ -55,7 +55,7 @@ def report(
 
 
 def report_refused(signal: str) -> Callable[[HttpRequest, int, Exception], None]:
-    """What is called with a request that fails as a whole, and its status."""
+    """A function that is called with a request that fails as a whole, and its status."""
 
     def refused(request: HttpRequest, status: int, error: Exception) -> None:
         is_known = isinstance(cast("dict[str, Any]", request.scope).get("user"), Caller)
