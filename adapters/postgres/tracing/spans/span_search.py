@@ -58,6 +58,7 @@ class SpanSearchLimits:
     """The limits of a request's reads.
 
     Spans of up to `few_traces` traces are read out of order. Spans of a trace with more than
+    `bytes_of_candidate` are left out.
     """
 
     spans: int = WALKED_SPANS_MAX
