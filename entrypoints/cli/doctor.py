@@ -7,9 +7,10 @@ import json
 import logging
 import os
 import shutil
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -30,6 +31,11 @@ from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
 from adapters.postgres.health import CLOCKS_APART_MAX, MigrationsHealthCheck, PostgresHealthCheck
 from adapters.postgres.schema.fitness import check_schema
+from adapters.postgres.tracing.rollups.counter_check import (
+    is_moving,
+    list_projects_from,
+    wrong_counters,
+)
 from adapters.redis.client import opened, read_server_info
 from adapters.redis_failures import redis_failure
 from application.clock import utc_now
@@ -63,6 +69,8 @@ GROUP_TIMEOUT_S: Final = 5.0
 GIB: Final = 1 << 30
 STORAGE_ERROR_MAX: Final = 300  # characters of what a storage says
 FREE_MIN_BYTES: Final = GIB  # an afternoon of tracing fills less than that
+COUNTED_PROJECTS: Final = 20  # of a group, others each time
+COUNTERS_TIMEOUT_S: Final = 10.0
 LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "::1")
 ENCRYPTED_SSL_MODES: Final = frozenset({"require", "verify-ca", "verify-full"})
 # Variables with our prefix that SDKs and the client's command line read.
@@ -377,6 +385,7 @@ async def check_database(settings: Settings) -> AsyncIterator[Finding]:
                     for one in pools:
                         counts.update(await count_secrets_by_key(one))
                     yield check_secrets(settings, counts)
+                    yield await check_counters(pool, pools, uuid.uuid4())
                 for finding in await check_replica(settings, pool, len(groups)):
                     yield finding
     except Failure as failure:
@@ -486,6 +495,26 @@ def check_secrets(settings: Settings, counts: Mapping[str, int]) -> Finding:
         detail = f"not all are encrypted with the first key, {key_ids[0]}"
         return warn("secrets", detail, "run `pandaprobe-server secrets rotate`")
     return ok("secrets", f"{sum(counts.values())} stored, encrypted with {key_ids[0]}")
+
+
+async def check_counters(
+    pool: Pool, groups: Sequence[Pool], start: uuid.UUID, projects_max: int = COUNTED_PROJECTS
+) -> Finding:
+    """Compares counters with rows, of some projects of each group; `pool` is the first group's."""
+    if await is_moving(pool):
+        return ok("counters", "not compared while an organization moves")
+    wrong, checked = list[str](), 0
+    with suppress(TimeoutError):  # the rest isn't compared this time
+        async with asyncio.timeout(COUNTERS_TIMEOUT_S):
+            for group in groups:
+                for project in await list_projects_from(group, start, projects_max):
+                    differing = await wrong_counters(group, project)
+                    wrong += [f"{one} (project {project})" for one in differing]
+                    checked += 1
+    if not wrong:
+        return ok("counters", f"compared with the rows of {counted(checked, 'project')}")
+    detail = f"totals are wrong, since {len(wrong)} differ from their rows, as {wrong[0]}"
+    return warn("counters", detail, "report this line: it is a fault of the server")
 
 
 def check_postgres_server(server: ServerInfo, host: str | None) -> Iterator[Finding]:

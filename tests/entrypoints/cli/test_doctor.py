@@ -29,6 +29,7 @@ from entrypoints.cli.doctor import (
     Level,
     check_clock,
     check_connections,
+    check_counters,
     check_database,
     check_disk,
     check_postgres_server,
@@ -430,6 +431,18 @@ async def test_waiting_run_without_workers_fails(idle: Pool):
         await evaluating.runs.delete(run.project_id, run.id, utc_now(), with_scores=True)
     assert levels(found) == {"queue": "fail", "workers": "fail"}
     assert "no worker has been seen" in str(found[0])
+
+
+@pytest.mark.service
+@pytest.mark.parametrize(("traces", "level"), [(0, Level.OK), (1, Level.WARN)])
+async def test_counters_of_some_projects_are_compared_with_their_rows(pool: Pool, traces, level):
+    last = uuid.UUID(int=2**128 - 1 - traces)
+    insert = "INSERT INTO trace_hours VALUES ($1, '2026-01-01', $2, 0, 0, 0)"
+    await pool.execute(insert, last, traces)
+    found = await check_counters(pool, [pool], uuid.UUID(int=last.int - 1), 1)
+    assert (found.level, str(last) in found.detail) == (level, level is Level.WARN)
+    found = await check_counters(pool, [pool], uuid.UUID(int=2**128 - 1), 1)
+    assert "0 projects" not in found.detail  # after the last project come the first ones
 
 
 @pytest.mark.service
