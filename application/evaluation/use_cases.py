@@ -286,7 +286,7 @@ def evaluate_target(
     )
     metrics = MetricEvaluator(judge, ports.embedder, breaker)
     evaluator = FaultTolerantEvaluator(
-        targets, metrics, policy, random, ports.regex.search, ports.on_fault
+        targets, metrics, policy, random, ports.regex.new_search, ports.on_fault
     )
     signals = SignalEvaluator(queue, targets, evaluator, policy, clock)
     slots = ports.target_limiters

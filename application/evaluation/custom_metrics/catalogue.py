@@ -79,5 +79,5 @@ class ReadRunTemplate:
     async def __call__(self, project: ProjectId, metric: str) -> RunTemplate:
         """Raises Invalid if it isn't a metric of traces, or is archived."""
         selected = await self.catalogue.select_metrics(project, [metric], Category.TRACE)
-        found = get_run_metric(selected.definitions, metric, self.regex.search)
+        found = get_run_metric(selected.definitions, metric, self.regex.new_search)
         return RunTemplate(metric=found, model=found.model or self.models.default)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from application.concurrency import compute
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.ports import Clock
 from domain.errors import FieldError, Invalid
@@ -32,8 +33,14 @@ class MetricRules:
     models: JudgeModels
     regex: RegexEngine
 
-    def validate(self, name: str, kind: DefinitionKind, request: MetricRequest) -> Definition:
-        """The definition as revision 1. Raises Invalid with all errors, each with its path."""
+    async def validate(self, name: str, kind: DefinitionKind, request: MetricRequest) -> Definition:
+        """The definition as revision 1. Raises Invalid with all errors, each with its path.
+
+        In a thread: compiling patterns may take a second.
+        """
+        return await compute(self._validate, name, kind, request, is_long=True)
+
+    def _validate(self, name: str, kind: DefinitionKind, request: MetricRequest) -> Definition:
         body = encode_definition(decode_json(request.body))
         spec = parse_definition(name, kind, body)
         errors = []
@@ -73,7 +80,7 @@ class CreateCustomMetric:
         Raises Invalid for a wrong name or definition, Conflict if the name is taken or the project
         has too many.
         """
-        definition = self.rules.validate(validate_name(name), kind, request)
+        definition = await self.rules.validate(validate_name(name), kind, request)
         now = self.clock()
         return await self.metrics.create(
             CustomMetric(
@@ -95,7 +102,7 @@ class ReviseCustomMetric:
         revisions.
         """
         known = await self.metrics.get(project, name)
-        definition = self.rules.validate(name, known.newest.kind, request)
+        definition = await self.rules.validate(name, known.newest.kind, request)
         now = self.clock()
         return await self.metrics.edit(
             project, name, lambda metric: metric.revised(definition, now)

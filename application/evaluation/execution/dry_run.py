@@ -100,7 +100,7 @@ class DryRunDraft:
         model: str | None = None,
     ) -> DryRun:
         """Raises Invalid for a wrong definition, and NotFound without such a trace."""
-        definition = replace(self.rules.validate(DRAFT, kind, request), revision=0)
+        definition = replace(await self.rules.validate(DRAFT, kind, request), revision=0)
         now = self.dry_runs.run_factory.clock()
         draft = CustomMetric(
             id=NOT_STORED, project_id=project, newest=definition, created_at=now, updated_at=now
@@ -136,7 +136,7 @@ class DryRuns:
             raise NotFound("Trace not found")
         if not isinstance(found, EvaluatedTrace):
             return DryRun(definition=known.newest, outcome=found)
-        metric = build_metric(known.newest, self.regex.search)
+        metric = build_metric(known.newest, self.regex.new_search)
         if metric.method is EvaluationMethod.COMPUTED:
             outcome = await self._context(known, found, new, model).compute(
                 lambda it: compute_metric(metric, it.subject)

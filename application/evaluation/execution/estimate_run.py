@@ -116,7 +116,7 @@ class EstimateRun:
         names = run.metrics
         if run.target_type is TargetType.SESSION:
             names = required_signals(run.metrics, run.signal_weights)
-        metrics = [get_run_metric(run.definitions, name, self.regex.search) for name in names]
+        metrics = [get_run_metric(run.definitions, name, self.regex.new_search) for name in names]
         return [
             one
             for one in metrics

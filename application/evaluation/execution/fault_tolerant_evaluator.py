@@ -11,7 +11,7 @@ from application.evaluation.ports.work_queue import SignalKey
 from application.ports import RandomBytes
 from domain.errors import Unavailable
 from domain.evaluation.custom_metrics.custom_metric import get_run_metric
-from domain.evaluation.custom_metrics.regex import RegexSearch
+from domain.evaluation.custom_metrics.regex import NewRegexSearch
 from domain.evaluation.judging.judge import JudgeRefused
 from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.runs.run import EvalRun
@@ -35,7 +35,7 @@ class FaultTolerantEvaluator:
     evaluator: MetricEvaluator
     policy: EvaluationPolicy
     random: RandomBytes
-    regex_search: RegexSearch
+    new_search: NewRegexSearch
     on_fault: OnFault
 
     async def load(
@@ -57,7 +57,7 @@ class FaultTolerantEvaluator:
     async def evaluate(self, name: str, trace: TraceContext) -> Outcome:
         """The outcome of the metric of that name. Raises JudgeUnavailable, Unavailable."""
         try:
-            metric = get_run_metric(trace.run.definitions, name, self.regex_search)
+            metric = get_run_metric(trace.run.definitions, name, self.new_search)
             return await self.evaluator.evaluate(metric, trace)
         except Unavailable:  # the judge or the database is away; the metric isn't broken
             raise

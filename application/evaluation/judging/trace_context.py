@@ -11,7 +11,7 @@ from domain.evaluation.evidence.builder import EVIDENCE_TOKENS_MIN, build_eviden
 from domain.evaluation.evidence.evidence import Evidence
 from domain.evaluation.judging.judge import Question
 from domain.evaluation.metrics.judged_metrics import is_output_shown
-from domain.evaluation.metrics.metric import Metric
+from domain.evaluation.metrics.metric import DefinitionKind, Metric
 from domain.evaluation.metrics.similarity import ComparedTexts
 from domain.evaluation.runs.run import EvalRun
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
@@ -43,11 +43,11 @@ class TraceContext:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def compute[T](self, function: Callable[["TraceContext"], T]) -> T:
-        """The result of a pure function of the context; computed in a thread if the trace is large.
+        """The result of a pure function of the context; computed in a thread if it may take long.
 
         One at a time, so that what one metric has computed is cached for the next.
         """
-        if not self._is_large:
+        if not (self._is_large or self._has_patterns):
             return function(self)
         async with self._lock:
             return await asyncio.to_thread(function, self)
@@ -96,8 +96,14 @@ class TraceContext:
     @cached_property
     def _is_large(self) -> bool:
         trace = self.subject.trace
-        size = len(trace.input or b"") + len(trace.output or b"")
+        size = len(trace.input or b"") + len(trace.output or b"") + len(trace.metadata)
         size += sum(map(len, self.subject.earlier_outputs))
         for span in trace.spans:
             size += len(span.input or b"") + len(span.output or b"") + len(span.metadata)
+            size += len(span.error or "")
         return len(trace.spans) + size // _BYTES_PER_STEP >= LARGE_TRACE_STEPS
+
+    @cached_property
+    def _has_patterns(self) -> bool:
+        """Whether the run may have some: in a small trace, too, a search can take seconds."""
+        return any(one.kind is not DefinitionKind.JUDGE for one in self.run.definitions)

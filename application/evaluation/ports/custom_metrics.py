@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision
+from domain.evaluation.custom_metrics.regex import RegexSearch
 from domain.ids import ProjectId
 
 
@@ -61,6 +62,6 @@ class RegexEngine(Protocol):
         """Raises Invalid if the pattern has a wrong syntax, or needs too much memory."""
         ...
 
-    def search(self, pattern: str, text: str) -> bool:
-        """As `domain.evaluation.custom_metrics.regex.RegexSearch`. Thread-safe."""
+    def new_search(self) -> RegexSearch:
+        """A search for one evaluation of a metric, in one thread. Thread-safe itself."""
         ...

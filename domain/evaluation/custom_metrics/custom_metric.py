@@ -9,7 +9,7 @@ from uuid import UUID
 
 from domain.errors import Conflict, FieldError, Invalid
 from domain.evaluation.custom_metrics.parser import build_metric
-from domain.evaluation.custom_metrics.regex import RegexSearch
+from domain.evaluation.custom_metrics.regex import NewRegexSearch
 from domain.evaluation.judging.models import JudgeModels, provider_of, resolve_model
 from domain.evaluation.metrics.metric import (
     Category,
@@ -202,14 +202,14 @@ def check_judge_models(picked: SelectedMetrics, model: str, models: JudgeModels)
 
 
 def get_run_metric(
-    definitions: Iterable[Definition], name: str, regex_search: RegexSearch
+    definitions: Iterable[Definition], name: str, new_search: NewRegexSearch
 ) -> Metric:
     """The metric of a name in a run with these definitions; custom metrics take precedence.
 
     Raises KeyError for an unknown name.
     """
     own = next((one for one in definitions if one.name == name), None)
-    return METRIC_REGISTRY[name] if own is None else build_metric(own, regex_search)
+    return METRIC_REGISTRY[name] if own is None else build_metric(own, new_search)
 
 
 def evaluation_method(

@@ -12,7 +12,11 @@ from domain.evaluation.custom_metrics.checks import (
     CheckFunction,
     MatchOperator,
 )
-from domain.evaluation.custom_metrics.regex import RegexSearch
+from domain.evaluation.custom_metrics.regex import (
+    SEARCH_S_MAX,
+    NewRegexSearch,
+    SearchTooLongError,
+)
 from domain.evaluation.custom_metrics.rules import (
     RULE_VERSION,
     evaluate_rule,
@@ -43,6 +47,7 @@ DEFINITION_MAX: Final = 8_192  # bytes
 CRITERION_MAX: Final = 2_000  # characters
 ANCHOR_MAX: Final = 500
 CHECKLIST_ANCHORS: Final = 2  # for false and for true
+SEARCH_TOO_LONG: Final = f"searching this trace for its patterns takes more than {SEARCH_S_MAX:g} s"
 
 FIRST_VERSION: Final = 1
 _DIGITS: Final = 16
@@ -80,8 +85,8 @@ def parse_definition(name: str, kind: DefinitionKind, body: JsonText) -> ParsedD
     return spec
 
 
-def build_metric(definition: Definition, regex_search: RegexSearch) -> Metric:
-    """The metric of a definition; `regex_search` searches its patterns.
+def build_metric(definition: Definition, new_search: NewRegexSearch) -> Metric:
+    """The metric of a definition; `new_search` gives what searches its patterns.
 
     Raises Invalid if the definition is invalid.
     """
@@ -91,9 +96,7 @@ def build_metric(definition: Definition, regex_search: RegexSearch) -> Metric:
         description=definition.description,
         method=definition.method,
         threshold=definition.threshold,
-        compute=None
-        if spec.check is None
-        else _measure(definition, spec, spec.check, regex_search),
+        compute=None if spec.check is None else _measure(definition, spec, spec.check, new_search),
         rubric=spec.rubric,
         precheck=None if spec.rubric is None else _precheck(spec.rubric),
         sees_reasoning=spec.sees_reasoning,
@@ -115,7 +118,7 @@ def _precheck(rubric: Rubric) -> Precheck:
 
 
 def _measure(
-    definition: Definition, spec: ParsedDefinition, taken: CheckFunction, regex_search: RegexSearch
+    definition: Definition, spec: ParsedDefinition, taken: CheckFunction, new_search: NewRegexSearch
 ) -> MetricFunction:
     digest = sha256(definition.body).hexdigest()[:_DIGITS]
     marks = {
@@ -124,7 +127,10 @@ def _measure(
     }
 
     def measure(subject: EvaluatedTrace) -> Outcome:
-        outcome = taken(subject, regex_search)
+        try:
+            outcome = taken(subject, new_search())
+        except SearchTooLongError:
+            return Skipped(SkipCode.TRACE_TOO_LARGE, SEARCH_TOO_LONG)
         if not isinstance(outcome, Scored):
             return outcome
         return replace(outcome, metadata={**outcome.metadata, **marks})

@@ -1,6 +1,7 @@
 """Custom metrics in runs, monitors and alerts, with cached votes."""
 
 import json
+import threading
 import uuid
 from dataclasses import replace
 from decimal import Decimal
@@ -9,8 +10,9 @@ import pytest
 
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from adapters.memory.store import MemoryStore
+from adapters.re2_patterns import Re2Engine
 from application.evaluation.custom_metrics.catalogue import METRIC_NAMES_MAX
-from application.evaluation.custom_metrics.custom_metrics import MetricRequest
+from application.evaluation.custom_metrics.custom_metrics import MetricRequest, MetricRules
 from application.evaluation.monitors.monitors import MonitorRequest
 from application.evaluation.runs.run_rules import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
@@ -100,6 +102,19 @@ async def test_rule_and_judge_metrics_are_scored_together_with_built_in_ones(sho
     [question] = shop.harness.judge.asked
     assert question.metric.rubric.criterion == "Is the answer polite?"
     assert question.model == MODEL
+
+
+async def test_patterns_are_compiled_in_thread(shop):
+    threads = set[int]()
+
+    class Engine(Re2Engine):
+        def check(self, pattern: str) -> None:
+            threads.add(threading.get_ident())
+
+    rules = MetricRules(MODELS, Engine())
+    await rules.validate("own", DefinitionKind.RULE, shop.order(BOOKS))
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_run_keeps_the_revision_of_its_creation(shop):

@@ -2,11 +2,14 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import pytest
 
 from application.evaluation.judging.trace_context import LARGE_TRACE_STEPS, TraceContext
+from domain.evaluation.metrics.metric import DefinitionKind
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from tests.support.builders.custom_metrics import JUDGE, definition
 from tests.support.builders.evaluated_traces import tool
 from tests.support.fixtures.evaluation.judge_policies import trace_context
 
@@ -31,11 +34,30 @@ def large_context() -> TraceContext:
         (trace_context(output=TEXT * LARGE_TRACE_STEPS), True),
         (trace_context(tool(got=TEXT * LARGE_TRACE_STEPS)), True),
         (trace_context(earlier=(TEXT * LARGE_TRACE_STEPS,)), True),
+        (trace_context(metadata={"text": TEXT * LARGE_TRACE_STEPS}), True),
+        (trace_context(tool(error=TEXT * LARGE_TRACE_STEPS)), True),
     ],
-    ids=["empty", "small", "some steps", "many steps", "answer", "payload", "window"],
+    ids=[
+        *("empty", "small", "some steps", "many steps", "answer", "payload", "window"),
+        *("metadata", "error"),
+    ],
 )
 async def test_only_large_trace_is_computed_in_thread(trace, is_large):
     assert (await trace.compute(thread_of) != threading.get_ident()) is is_large
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "runs_in_thread"),
+    [
+        (DefinitionKind.RULE, {"path": "answer", "op": "matches", "value": "x"}, True),
+        (DefinitionKind.JUDGE, JUDGE, False),
+    ],
+)
+async def test_small_trace_is_searched_for_patterns_in_thread(kind, body, runs_in_thread):
+    small = trace_context()
+    run = replace(small.run, definitions=(definition(kind, body),))
+    thread = await replace(small, run=run).compute(thread_of)
+    assert (thread != threading.get_ident()) is runs_in_thread
 
 
 async def test_concurrent_computations_share_one_result():

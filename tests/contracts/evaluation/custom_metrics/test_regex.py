@@ -8,14 +8,22 @@ from hypothesis import strategies as st
 
 from adapters.re2_patterns import Re2Engine
 from domain.errors import Invalid
-from domain.evaluation.custom_metrics.regex import PATTERN_MAX, TEXT_MAX
+from domain.evaluation.custom_metrics.regex import PATTERN_MAX, TEXT_MAX, SearchTooLongError
 
 texts = st.text(max_size=50)
+
+
+# More states than RE2 keeps: it then takes thousands of steps for each character.
+COSTLY = "(.{1,99}[ab]){9}z"
 
 
 @pytest.fixture(scope="module")
 def regex():
     return Re2Engine()
+
+
+def search(regex, pattern, text):
+    return regex.new_search()(pattern, text)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +42,7 @@ def regex():
 )
 def test_pattern_matches_anywhere_in_text(regex, pattern, text, is_there):
     regex.check(pattern)
-    assert regex.search(pattern, text) is is_there
+    assert search(regex, pattern, text) is is_there
 
 
 @pytest.mark.parametrize(
@@ -48,35 +56,47 @@ def test_invalid_pattern_is_rejected_with_message(regex, pattern):
 
 
 def test_invalid_pattern_matches_nothing(regex):
-    assert not regex.search("(", "(")
+    assert not search(regex, "(", "(")
 
 
 def test_pattern_with_catastrophic_backtracking_elsewhere_is_fast(regex):
-    assert not regex.search(r"(a+)+(a|aa)+$", "a" * 50_000 + "b")
+    assert not search(regex, r"(a+)+(a|aa)+$", "a" * 50_000 + "b")
+
+
+def test_search_ends_after_its_time():
+    searching = Re2Engine(search_s_max=0.05).new_search()
+    with pytest.raises(SearchTooLongError):
+        any(searching(COSTLY, "abb" * 3_000) for _ in range(1_000))
+
+
+def test_each_evaluation_has_the_whole_time():
+    regex = Re2Engine(search_s_max=1e-9)
+    assert not search(regex, COSTLY, "abb" * 100)
+    assert not search(regex, COSTLY, "abb" * 100)
 
 
 def test_only_beginning_of_long_text_is_searched(regex):
-    assert regex.search("end", "x" * (TEXT_MAX - 3) + "end")
-    assert not regex.search("end", "x" * (TEXT_MAX - 2) + "end")
+    assert search(regex, "end", "x" * (TEXT_MAX - 3) + "end")
+    assert not search(regex, "end", "x" * (TEXT_MAX - 2) + "end")
 
 
 def test_lone_surrogate_is_accepted(regex):
-    assert regex.search("b", "a\ud800b")
-    assert not regex.search("\ud800", "a")
+    assert search(regex, "b", "a\ud800b")
+    assert not search(regex, "\ud800", "a")
 
 
 @given(st.from_regex(r"\A[a-z ]{1,20}\Z"), texts)
 def test_plain_word_is_found_where_it_occurs(word, text):
-    assert Re2Engine().search(word, text) is (word in text)
+    assert search(Re2Engine(), word, text) is (word in text)
 
 
 def test_search_is_thread_safe(regex):
     found: list[bool] = []
 
-    def search(number: int) -> None:
-        found.extend(regex.search(f"w{one}$", f"w{one}") for one in range(number, number + 300))
+    def search_many(number: int) -> None:
+        found.extend(search(regex, f"w{n}$", f"w{n}") for n in range(number, number + 300))
 
-    threads = [threading.Thread(target=search, args=(100 * n,)) for n in range(4)]
+    threads = [threading.Thread(target=search_many, args=(100 * n,)) for n in range(4)]
     for one in threads:
         one.start()
     for one in threads:

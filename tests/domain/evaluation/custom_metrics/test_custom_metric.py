@@ -32,7 +32,7 @@ from domain.evaluation.metrics.metric import (
 from domain.evaluation.metrics.registry import METRIC_REGISTRY, compute_metric
 from domain.evaluation.metrics.rubrics import AnswerFormat
 from domain.evaluation.scores.outcome import SkipCode
-from tests.support.builders.custom_metrics import ANCHORS, JUDGE, definition, metric, regex_search
+from tests.support.builders.custom_metrics import ANCHORS, JUDGE, definition, metric, new_search
 from tests.support.builders.evaluated_traces import subject, tool
 from tests.support.builders.values import NOON, OURS
 
@@ -232,10 +232,10 @@ def test_custom_metric_takes_precedence_over_later_built_in():
     found = select_metrics(["coherence"], Category.TRACE, shelf(mine))
     assert found.definitions == (mine.newest,)
     assert (
-        get_run_metric(found.definitions, "coherence", regex_search).method
+        get_run_metric(found.definitions, "coherence", new_search).method
         is EvaluationMethod.COMPUTED
     )
-    assert get_run_metric((), "coherence", regex_search) is METRIC_REGISTRY["coherence"]
+    assert get_run_metric((), "coherence", new_search) is METRIC_REGISTRY["coherence"]
 
 
 def test_custom_metrics_per_run_are_limited():

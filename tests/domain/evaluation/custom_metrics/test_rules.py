@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import Invalid
+from domain.evaluation.custom_metrics.parser import build_metric
+from domain.evaluation.custom_metrics.regex import SearchTooLongError
 from domain.evaluation.custom_metrics.rules import (
     CONDITIONS_MAX,
     DEPTH_MAX,
@@ -22,12 +24,14 @@ from domain.evaluation.custom_metrics.trace_path import (
     total_tokens,
 )
 from domain.evaluation.metrics.metric import DefinitionKind
+from domain.evaluation.metrics.registry import compute_metric
+from domain.evaluation.scores.outcome import Skipped
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.tracing.span import SpanKind, SpanStatus
 from domain.tracing.trace import TraceStatus
 from domain.tracing.usage import UsageRole
 from tests.support.builders import strategies
-from tests.support.builders.custom_metrics import evaluate_rule, metric, regex_search
+from tests.support.builders.custom_metrics import definition, evaluate_rule, metric, regex_search
 from tests.support.builders.evaluated_traces import chat, model, subject, tool
 from tests.support.builders.values import at, prices
 
@@ -200,6 +204,18 @@ def test_metadata_lists_conditions_without_trace_content():
     assert found.metadata["judge_kind"] == "rule"
     assert found.metadata["metric_revision"] == 3
     assert found.metadata["success"] is False
+
+
+def test_trace_is_skipped_if_the_search_for_patterns_takes_too_long():
+    def spent(_pattern: str, _text: str) -> bool:
+        raise SearchTooLongError
+
+    rule = {"path": "spans.output", "op": "matches", "value": "x"}
+    own = build_metric(definition(DefinitionKind.RULE, rule), lambda: spent)
+    outcome = compute_metric(own, TRACE)
+    assert isinstance(outcome, Skipped)
+    assert outcome.metadata["code"] == "trace_too_large"
+    assert "patterns" in outcome.reason
 
 
 def test_rule_fingerprint_depends_only_on_the_rule():
