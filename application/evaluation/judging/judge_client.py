@@ -221,6 +221,11 @@ class JudgeRequest:
     def provider(self) -> str:
         return provider_of(self.question.model)
 
+    @property
+    def votes(self) -> int:
+        """The maximum number of votes. The rules of the heuristic judge give the same each time."""
+        return 1 if self.provider == JudgeKind.HEURISTIC else self.run.votes
+
 
 @dataclass(frozen=True, slots=True)
 class JudgeResponse:
@@ -295,7 +300,7 @@ class Voting(Policy):
         responses, missed = [first], 0
         while isinstance(first.outcome, Scored):
             values = [one.outcome.value for one in responses if isinstance(one.outcome, Scored)]
-            due = votes_needed(values, metric.threshold, request.run.votes - missed)
+            due = votes_needed(values, metric.threshold, request.votes - missed)
             if not due:
                 break
             asked = len(values) + missed

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from string import ascii_letters
 from typing import Final
 
-from domain.evaluation.metrics.rubrics import LABEL_MAX, AnswerFormat
+from domain.evaluation.metrics.rubrics import LABEL_MAX, AnswerFormat, checklist_reason
 from domain.evaluation.scores.outcome import Scored, SkipCode, Skipped
 
 CITED_MAX: Final = 100  # cited steps that a score stores
@@ -67,7 +67,7 @@ class ChecklistVerdict:
         undecided = len(self.checks) - len(decided)
         return Scored(
             yes / len(decided),
-            f"{yes} of {len(decided)} tool calls have arguments that fit",
+            checklist_reason(yes, len(decided)),
             {**cited, "verdicts": verdicts, **({"undecided": undecided} if undecided else {})},
         )
 

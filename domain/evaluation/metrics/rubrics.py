@@ -20,6 +20,11 @@ class AnswerFormat(StrEnum):
     CHECKLIST = "checklist"  # a yes or no for each tool call
 
 
+def checklist_reason(yes: int, decided: int) -> str:
+    """The reason of a score by a checklist, of which `decided` calls have a verdict."""
+    return f"{yes} of {decided} tool calls have arguments that fit"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rubric:
     """One criterion, and the meaning of each label.

@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 from typing import Final
 
 from domain.errors import Invalid
+from domain.evaluation.metrics.rubrics import checklist_reason
 from domain.evaluation.scores.outcome import Scored
 
 VOTE_COUNTS: Final = (1, 3, 5)  # permitted numbers of votes, in the order of escalation
@@ -56,7 +57,8 @@ def combine_votes(votes: Sequence[Scored], threshold: float) -> Scored:
     """Combines at least one vote, in the order of asking.
 
     For a scale, the mean; for a checklist, the majority for each call, where a tie decides nothing.
-    Reason and metadata are those of the vote nearest to the result, the first of equals.
+    Reason and metadata are those of the vote nearest to the result, the first of equals; the reason
+    of a checklist, which counts its calls, is that of the result.
     `agreement` is the share of votes on the result's side of the threshold, `stderr` the standard
     error of their mean. A single vote is returned unchanged.
     """
@@ -74,21 +76,41 @@ def combine_votes(votes: Sequence[Scored], threshold: float) -> Scored:
         "agreement": agreeing / len(votes),
         "stderr": stdev(values) / sqrt(len(values)),
     }
-    if calls:
-        details["verdicts"] = calls
-    return Scored(value, nearest.reason, {**nearest.metadata, **details})
+    if not calls:
+        return Scored(value, nearest.reason, {**nearest.metadata, **details})
+    verdicts: dict[str, object] = {"verdicts": calls}
+    if undecided := _count_asked(nearest) - len(calls):
+        verdicts["undecided"] = undecided
+    others = {name: one for name, one in nearest.metadata.items() if name != "undecided"}
+    yes = sum(one["verdict"] == "yes" for one in calls)
+    return Scored(value, checklist_reason(yes, len(calls)), {**others, **details, **verdicts})
+
+
+def _count_asked(vote: Scored) -> int:
+    """How many calls the checklist has, decided or not."""
+    verdicts, undecided = vote.metadata.get("verdicts"), vote.metadata.get("undecided")
+    decided = len(verdicts) if isinstance(verdicts, list) else 0
+    return decided + (undecided if isinstance(undecided, int) else 0)
 
 
 def _majority(lists: Sequence[list[dict[str, object]]]) -> list[dict[str, object]]:
-    """The calls with a majority for yes or no, in their order."""
-    checks_by_call: dict[object, list[dict[str, object]]] = {}
+    """The calls with a majority for yes or no, in the order of their labels.
+
+    A vote has only the calls that it decided.
+    """
+    checks_by_call: dict[str, list[dict[str, object]]] = {}
     for checks in lists:
         for check in checks:
-            checks_by_call.setdefault(check["call"], []).append(check)
+            checks_by_call.setdefault(str(check["call"]), []).append(check)
     decided = []
-    for checks in checks_by_call.values():
+    for _, checks in sorted(checks_by_call.items(), key=lambda one: _place(one[0])):
         count = Counter(check["verdict"] for check in checks)
         [(verdict, most), *rest] = count.most_common()
         if not rest or most > rest[0][1]:
             decided.append(next(check for check in checks if check["verdict"] == verdict))
     return decided
+
+
+def _place(label: str) -> list[int]:
+    """The place of a step by its label: `s2.1` comes before `s2.10` and `s10`."""
+    return [int(number) for number in label.removeprefix("s").split(".")]

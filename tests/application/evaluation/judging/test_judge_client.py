@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.evaluation.judge_costs import MemoryLedger, MemoryVerdicts, store_budget
 from adapters.memory.evaluation.runs import MemoryTargets
 from adapters.memory.evaluation.scripted_judge import (
@@ -170,6 +171,18 @@ async def test_rules_and_heuristic_judge_are_neither_in_ledger_nor_cached():
     run, _ = await judge_traces(harness, harness.put(), model="heuristic/1")
     assert await harness.ports.judging.ledger.run_spending(harness.project, run.id) == Spending()
     assert harness.store.verdicts == {}
+
+
+async def test_heuristic_judge_gives_one_vote():
+    """Its rules would give the same again, as if it were certain."""
+    harness = EvaluationHarness(judge=HeuristicJudge())
+    calls = [tool("book", {"flight": "AB123"}), tool("pay", {"card": "1234567"})]
+    trace = harness.put(*calls, input="book AB123")
+    run = await harness.run("argument_correctness", trace, model="heuristic/1", votes=3)
+    await harness.work()
+    assert await harness.results(run, trace) == {"argument_correctness": "0.5"}
+    [score] = await harness.scores_of(trace)
+    assert not {"votes", "agreement", "stderr"} & object_members(score.metadata).keys()
 
 
 # --- the ledger ---

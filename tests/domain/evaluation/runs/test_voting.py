@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import Invalid
+from domain.evaluation.metrics.rubrics import checklist_reason
 from domain.evaluation.runs.voting import (
     NEAR_THRESHOLD,
     VOTE_COUNTS,
@@ -24,10 +25,14 @@ def vote(value: float, reason: str = "", **marks: object) -> Scored:
     return Scored(value, reason, marks)
 
 
-def checks(**said: str) -> Scored:
-    listed = [{"call": call, "verdict": word, "reason": word} for call, word in said.items()]
-    yes = sum(one["verdict"] == "yes" for one in listed) / len(listed)
-    return Scored(yes, f"{yes} are right", {"verdicts": listed})
+def checks(undecided: int = 0, **said: str) -> Scored:
+    listed = [
+        {"call": call.replace("_", "."), "verdict": word, "reason": word}
+        for call, word in said.items()
+    ]
+    yes = sum(one["verdict"] == "yes" for one in listed)
+    marks = {"verdicts": listed} | ({"undecided": undecided} if undecided else {})
+    return Scored(yes / len(listed), checklist_reason(yes, len(listed)), marks)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +159,26 @@ def test_tied_call_is_undecided():
     outcome = combine_votes([checks(s1="yes", s2="no"), checks(s1="yes", s2="yes")], 0.5)
     assert [one["call"] for one in outcome.metadata["verdicts"]] == ["s1"]
     assert outcome.value == 1.0
+
+
+def test_reason_of_a_checklist_counts_the_calls_of_the_result():
+    votes = [checks(s1="yes", s2="no"), checks(s1="no", s2="yes"), checks(s1="yes", s2="yes")]
+    outcome = combine_votes([*votes[:2], checks(1, s2="yes"), checks(1, s1="yes")], 0.5)
+    assert (outcome.value, outcome.reason) == (1.0, checklist_reason(2, 2))
+    assert "undecided" not in outcome.metadata
+    outcome = combine_votes([votes[0], checks(s1="yes", s2="yes"), checks(1, s1="no")], 0.5)
+    assert (outcome.value, outcome.reason) == (1.0, checklist_reason(1, 1))
+    assert outcome.metadata["undecided"] == 1
+
+
+def test_calls_are_in_order_though_votes_leave_out_some():
+    votes = [
+        checks(2, s2_10="yes"),
+        checks(1, s2="yes", s2_10="yes"),
+        checks(s2="yes", s2_9="no", s2_10="no"),
+    ]
+    said = combine_votes(votes, 0.5).metadata["verdicts"]
+    assert [one["call"] for one in said] == ["s2", "s2.9", "s2.10"]
 
 
 @given(st.lists(SHARES, min_size=2, max_size=5), SHARES)
