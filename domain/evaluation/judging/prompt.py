@@ -16,7 +16,13 @@ from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT, TraceSelecti
 
 CALLS_HALF: Final = 20  # calls of a checklist from the beginning, and the same from the end
 FINGERPRINT_DIGITS: Final = 16
-HEURISTIC_VERSIONS: Final[Mapping[str, int]] = {"argument_correctness": 2, "task_completion": 2}
+HEURISTIC_VERSIONS: Final[Mapping[str, int]] = {
+    "argument_correctness": 3,
+    "confidence": 2,
+    "step_efficiency": 2,
+    "task_completion": 3,
+    "tool_correctness": 2,
+}
 """The version of the rules of a metric, if they have changed. Increase it with every change."""
 
 _BOUNDARY_SHOWN: Final = "<16 random hexadecimal digits>"

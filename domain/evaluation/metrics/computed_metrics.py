@@ -300,9 +300,9 @@ def _metric(
 
 
 COMPUTED_METRICS: Final = (
-    _metric(tool_success_rate, "Share of tool calls that did not fail"),
-    _metric(error_recovery, "Share of failed calls made good later by the same tool"),
-    _metric(tool_loop, "Absence of repeated identical tool calls within a trace"),
+    _metric(tool_success_rate, "Share of tool calls that did not fail", version=2),
+    _metric(error_recovery, "Share of failed calls made good later by the same tool", version=2),
+    _metric(tool_loop, "Absence of repeated identical tool calls within a trace", version=2),
     _metric(tool_name_validity, "Share of called tools that were declared", version=2),
     _metric(tool_args_schema, "Share of calls whose arguments fit the declared schema", version=3),
     _metric(output_degeneration, "Absence of repetition inside the final output"),

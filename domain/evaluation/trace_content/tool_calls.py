@@ -11,6 +11,7 @@ from domain.evaluation.trace_content.messages import (
     decode_embedded_json,
     decode_json,
     first_choice,
+    is_blank,
 )
 from domain.tracing.messages.messages import tool_output
 from domain.tracing.messages.printed_value import parse_printed
@@ -120,9 +121,14 @@ def has_failed(span: Span, output: object) -> bool:
         return False
     if output.get("isError") is True or output.get("is_error") is True:
         return True
-    return output.get("error") is not None or any(
+    return _is_error(output.get("error")) or any(
         _is_http_error(output.get(key)) for key in ("status", "status_code", "statusCode")
     )
+
+
+def _is_error(error: object) -> bool:
+    """Whether a member `error` states one: many tools always send it, as false or empty."""
+    return bool(error) and not is_blank(error)
 
 
 def _is_http_error(status: object) -> bool:

@@ -77,7 +77,9 @@ def test_arguments_by_their_names(arguments, named):
     ("more", "failed"),
     [
         *(({"got": got}, True) for got in ({"isError": True}, {"is_error": True}, {"error": "x"})),
-        *(({"got": got}, True) for got in ({"error": False}, {"status": 400}, {"statusCode": 503})),
+        *(({"got": got}, True) for got in ({"error": True}, {"status": 400}, {"statusCode": 503})),
+        *(({"got": {"error": one}}, True) for one in ({"code": 0}, ["x"], 1)),
+        *(({"got": {"error": one}}, False) for one in (False, "", " ", {}, [], [None], 0)),
         *(({"got": {"status_code": 404.0}}, True), ({"error": "x"}, True)),
         ({"status": SpanStatus.ERROR}, True),
         *(({"got": got}, False) for got in (None, "error", ["error"], {"isError": "true"})),
