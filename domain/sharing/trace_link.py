@@ -8,6 +8,7 @@ from uuid import UUID
 from domain.ids import OrganizationId, ProjectId, TraceId, UserId
 from domain.tracing.outline import TraceOutline
 from domain.tracing.trace_detail import ShownSpan
+from domain.tracing.usage import as_float, stated_amount
 
 TOKEN_BYTES: Final = 32
 LINK_DAYS_DEFAULT: Final = 30
@@ -53,10 +54,14 @@ class TraceLink:
         return replace(outline, summary=summary)
 
     def shown_span(self, span: ShownSpan) -> ShownSpan:
-        """If the link is masked: without payloads, model parameters, usage, and error message."""
+        """If the link is masked: without payloads, model parameters, usage, and error message.
+
+        The cost is one amount then: senders choose the names of its parts.
+        """
         if not self.is_masked:
             return span
         return span._replace(
+            cost={"total": as_float(stated_amount(span.cost))} if span.cost else None,
             error=None,
             token_usage=None,
             model_parameters=None,

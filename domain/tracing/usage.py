@@ -189,15 +189,18 @@ def span_cost(
 ) -> SpanCost:
     """The cost given by the client, else that of the price table, else unpriced.
 
-    A client's cost is its `total`, else its `total_cost`, else the sum of its members. The price is
-    that of the first of `models` that has one.
+    The price is that of the first of `models` that has one.
     """
     price = first_price_of(models, usage, at, pricing) if usage.is_known else None
     if cost:
-        total = cost.get("total", cost.get("total_cost"))
-        amount = exact_sum(map(_exact, cost.values())) if total is None else _exact(total)
-        return SpanCost(amount, CostSource.CLIENT, price)
+        return SpanCost(stated_amount(cost), CostSource.CLIENT, price)
     return UNPRICED if price is None else SpanCost(price.amount, CostSource.TABLE, price)
+
+
+def stated_amount(cost: Mapping[str, float]) -> Decimal:
+    """The amount of a client's cost: its `total`, else its `total_cost`, else the sum."""
+    total = cost.get("total", cost.get("total_cost"))
+    return exact_sum(map(_exact, cost.values())) if total is None else _exact(total)
 
 
 def first_price_of(

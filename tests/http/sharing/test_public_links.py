@@ -28,6 +28,7 @@ SECRETS = (
     "sek-tag",
     "sek-session",
     "sek-param",
+    "sek-cost",
 )
 
 
@@ -53,6 +54,7 @@ async def stored(world: TwoTenants) -> tuple[str, str]:
         metadata={"a": "sek-meta"},
         model_parameters={"a": "sek-param"},
         token_usage={"prompt_tokens": 3, "note": "sek-param"},
+        cost={"sek-cost": 0.25, "output": 0.5},
         model="gpt-4o",
     )
     sent = a_trace(
@@ -142,6 +144,7 @@ async def test_a_masked_link_leaves_out_what_was_said(world: TwoTenants) -> None
     ]
     detail = (await opened(world, token, f"/spans/{span}")).json()
     assert (detail["status"], detail["error"], detail["input"]) == ("ERROR", None, None)
+    assert detail["cost"] == {"total": 0.75}
     assert (await opened(world, token, "/payload?name=input")).status_code == 404
 
 
