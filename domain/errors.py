@@ -27,12 +27,14 @@ class FieldError:
 
     `is_semantic`: the value is well formed, but names or means what doesn't exist or can't work,
     such as an unknown metric. The message of the whole failure then says it too, for clients that
-    show only that.
+    show only that. `kept_field` is the path for what is stored, if `field` has a name that the
+    sender chose.
     """
 
     field: str
     message: str
     is_semantic: bool = False
+    kept_field: str | None = None
 
 
 class Failure(Exception):  # noqa: N818 - not always an error of the service

@@ -347,11 +347,15 @@ def count_invalid_ingest(request: HttpRequest, failure: Invalid) -> None:
 
 
 def first_error(failure: Failure) -> str:
-    """The first error with its field; the list of rejections has no room for all."""
+    """The first error with its field; the list of rejections has no room for all.
+
+    Without names that the sender chose: they may be of a person, and no erasure would find them.
+    """
     text = failure.message
     if isinstance(failure, Invalid) and failure.errors:
         first = failure.errors[0]
-        text = f"{first.field}: {first.message}" if first.field else first.message
+        field = first.field if first.kept_field is None else first.kept_field
+        text = f"{field}: {first.message}" if field else first.message
     return text[:ERROR_SHOWN_CHARS]
 
 

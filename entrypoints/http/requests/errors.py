@@ -1,5 +1,7 @@
 """Errors that are found while a request is read."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -9,6 +11,7 @@ from domain.errors import FieldError, Invalid
 FIELD_ERRORS_MAX: Final = 100  # of one response
 IGNORED_SHOWN_MAX: Final = 10  # paths of ignored keys, of one request
 KEY_SHOWN_CHARS: Final = 200  # of a key that the caller chose, in the path of an error
+ANY_KEY: Final = "<key>"  # stands for such a key where errors are stored
 
 
 class HttpProblem(Exception):  # noqa: N818 - not a fault of ours, as the domain's failures
@@ -58,16 +61,36 @@ class FieldErrors:
     keys that are ignored without an error.
     """
 
-    __slots__ = ("found", "ignored", "postponed")
+    __slots__ = ("_chosen", "found", "ignored", "postponed")
 
     def __init__(self) -> None:
+        self._chosen: tuple[str, str] | None = None
         self.found: list[FieldError] = []
         self.postponed: list[FieldError] = []
         self.ignored = IgnoredFields()
 
-    def add(self, field: str, message: str, *, is_semantic: bool = False) -> None:
+    @contextmanager
+    def below_chosen_key(self, path: str, kept_path: str) -> Iterator[None]:
+        """Errors at `path` and below it are stored with `kept_path`, which has no chosen key."""
+        before, self._chosen = self._chosen, (path, kept_path)
+        try:
+            yield
+        finally:
+            self._chosen = before
+
+    def add(
+        self,
+        field: str,
+        message: str,
+        *,
+        is_semantic: bool = False,
+        kept_field: str | None = None,
+    ) -> None:
         """Raises Invalid once there are FIELD_ERRORS_MAX of them."""
-        self.found.append(FieldError(field, message, is_semantic))
+        if self._chosen is not None:
+            path, kept_path = self._chosen
+            kept_field = kept_path + field.removeprefix(path)
+        self.found.append(FieldError(field, message, is_semantic, kept_field))
         if len(self.found) >= FIELD_ERRORS_MAX:
             self.check()
 

@@ -28,6 +28,7 @@ from domain.tracing.payloads.json_scan import WINDOW_BYTES, has_more_arrays
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.requests.body_io import JSON, is_json
 from entrypoints.http.requests.errors import (
+    ANY_KEY,
     KEY_SHOWN_CHARS,
     FieldErrors,
     HttpProblem,
@@ -492,7 +493,8 @@ class _Walk:
                 self.errors.ignored.add(at)
             else:
                 message = describe_unknown(UNKNOWN_KEY, shown, known, self.errors)
-                self.errors.add(at, message, is_semantic=True)
+                kept = f"{path}.{ANY_KEY}" if path else ANY_KEY
+                self.errors.add(at, message, is_semantic=True, kept_field=kept)
 
     def _list(
         self,
@@ -531,7 +533,8 @@ class _Walk:
                 values[key] = self.refuse(path, LONE_MESSAGE)
                 continue
             at = f"{path}.{key[:KEY_SHOWN_CHARS]}" if path else key[:KEY_SHOWN_CHARS]
-            values[key] = self.value(memoryview(member), wire_type.value_type, at)
+            with self.errors.below_chosen_key(at, f"{path}.{ANY_KEY}" if path else ANY_KEY):
+                values[key] = self.value(memoryview(member), wire_type.value_type, at)
         return _INVALID if any(value is _INVALID for value in values.values()) else values
 
     def _raw(self, text: memoryview, extra: dict[str, Any], path: str) -> Any:

@@ -8,7 +8,7 @@ import msgspec
 import msgspec.inspect as mi
 
 from domain.errors import FieldError
-from entrypoints.http.requests.errors import KEY_SHOWN_CHARS, FieldErrors
+from entrypoints.http.requests.errors import ANY_KEY, KEY_SHOWN_CHARS, FieldErrors
 from entrypoints.http.requests.scalar_types import InvalidValue, check_count, convert_scalar
 from entrypoints.http.requests.unknown_names import (
     UNKNOWN_PARAMETER,
@@ -89,7 +89,8 @@ class Parameters[T: msgspec.Struct]:
         for name in unknown:
             shown = shown_key(name)
             message = describe_unknown(UNKNOWN_PARAMETER, shown, self._suggested, errors)
-            errors.add(f"{self.location}.{shown}", message, is_semantic=True)
+            kept = f"{self.location}.{ANY_KEY}"
+            errors.add(f"{self.location}.{shown}", message, is_semantic=True, kept_field=kept)
 
     def _parse_dict(
         self,
@@ -115,7 +116,8 @@ class Parameters[T: msgspec.Struct]:
             try:
                 values[key] = _parse_texts(*value_type, texts)
             except InvalidValue as error:
-                errors.add(f"{path}.{key[:KEY_SHOWN_CHARS]}", str(error))
+                shown = key[:KEY_SHOWN_CHARS]
+                errors.add(f"{path}.{shown}", str(error), kept_field=f"{path}.{ANY_KEY}")
         try:
             check_count(wire_type, None, len(values))
         except InvalidValue as error:

@@ -11,7 +11,7 @@ import pytest
 from domain.identity.api_key import Scope
 from domain.tracing.otel.requests import Encoding, RejectionReason
 from entrypoints.http.config import HttpConfig
-from tests.http.conftest import VERSION, Site, a_trace, field_errors
+from tests.http.conftest import VERSION, Site, a_span, a_trace, field_errors
 from tests.support.builders.otlp_requests import (
     SPAN_ID,
     TRACE_ID,
@@ -93,6 +93,43 @@ async def test_invalid_native_traces_are_counted_by_the_hour(either: Site) -> No
     assert (await either.http.post("/traces", headers=unknown, json=nameless)).status_code == 422
     answer = await either.http.get(PATH, headers=unknown)
     assert answer.json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "kept"),
+    [
+        ("/traces", a_trace(spans=[a_span(cost={"grace@example.com": -1})]), "spans.0.cost.<key>"),
+        (
+            *(
+                "/traces/batch",
+                {"traces": [a_trace(spans=[a_span(cost={"grace@example.com": -1})])]},
+            ),
+            "traces.0.spans.0.cost.<key>",
+        ),
+        (
+            *(
+                "/traces/batch",
+                {"traces": [a_trace(), a_trace(spans=[a_span(cost={"grace": -1})])]},
+            ),
+            "spans.0.cost.<key>",
+        ),
+        ("/traces?grace@example.com=1", a_trace(), "query.<key>"),
+        ("/traces/import", {"grace@example.com": 1}, "<key>"),
+    ],
+)
+async def test_names_that_a_sender_chose_are_not_kept(
+    either: Site, path: str, body: Any, kept: str
+) -> None:
+    head = either.headers()
+    await either.http.post("/traces", headers=head, json=a_trace())
+    answer = await either.http.post(path, headers=head, json=body)
+    assert "grace" in answer.text  # the sender reads which one it is
+    async with in_time():
+        while not (found := (await either.http.get(PATH, headers=head)).json()["items"]):
+            await asyncio.sleep(0.01)
+    [one] = found
+    assert f"refused: {kept}: " in one["message"]
+    assert "grace" not in one["message"]
 
 
 async def test_rejected_record_is_shown(exporter: OtlpExporter) -> None:

@@ -31,7 +31,7 @@ class RejectionResponse(ResponseStruct[RecordedRejection], frozen=True, kw_only=
 
     With the reasons `rate_limited` and `invalid`, `count` is the number of requests to `/traces`,
     `/traces/batch` and `/traces/import` that were refused within one hour, and of the traces that
-    accepted batches were refused. The message is the newest.
+    accepted batches were refused. The message is the newest, without values and keys of senders.
 
     `scope` and `service` are as the sender names them, ids are in hex as they were sent.
     """

@@ -81,14 +81,22 @@ class TraceBatchBody(Body[TraceBatch]):
         if len(failures) < len(batch.items):
             return batch
         for error in errors_of_all(failures):
-            errors.add(error.field, error.message)
+            errors.add(error.field, error.message, kept_field=error.kept_field)
         return None
 
 
 def errors_of_all(failures: Sequence[Invalid]) -> list[FieldError]:
     """The errors of all items, with the path of each in the whole body."""
     return [
-        FieldError(f"traces.{index}.{error.field}".rstrip("."), error.message)
+        FieldError(
+            _path(index, error.field),
+            error.message,
+            kept_field=None if error.kept_field is None else _path(index, error.kept_field),
+        )
         for index, invalid in enumerate(failures)
         for error in invalid.errors
     ]
+
+
+def _path(index: int, field: str) -> str:
+    return f"traces.{index}.{field}".rstrip(".")
