@@ -12,7 +12,7 @@ from typing import Final
 
 from domain.errors import Invalid
 from domain.evaluation.metrics.rubrics import checklist_reason
-from domain.evaluation.scores.outcome import Scored
+from domain.evaluation.scores.outcome import Scored, SkipCode, Skipped
 
 VOTE_COUNTS: Final = (1, 3, 5)  # permitted numbers of votes, in the order of escalation
 NEAR_THRESHOLD: Final = 0.2  # distance from the threshold
@@ -53,20 +53,24 @@ def questions_needed(known: Sequence[float | None], threshold: float) -> tuple[i
     return 0, 0
 
 
-def combine_votes(votes: Sequence[Scored], threshold: float) -> Scored:
+def combine_votes(votes: Sequence[Scored], threshold: float) -> Scored | Skipped:
     """Combines at least one vote, in the order of asking.
 
     For a scale, the mean; for a checklist, the majority for each call, where a tie decides nothing.
-    Reason and metadata are those of the vote nearest to the result, the first of equals; the reason
-    of a checklist, which counts its calls, is that of the result.
+    Skipped if no call is decided. Reason and metadata are those of the vote nearest to the result,
+    the first of equals; the reason of a checklist, which counts its calls, is that of the result.
     `agreement` is the share of votes on the result's side of the threshold, `stderr` the standard
     error of their mean. A single vote is returned unchanged.
     """
     if len(votes) == 1:
         return votes[0]
     values = [vote.value for vote in votes]
-    lists = [vote.metadata.get("verdicts") for vote in votes]
-    calls = _majority([one for one in lists if isinstance(one, list)])
+    every = [vote.metadata.get("verdicts") for vote in votes]
+    lists = [one for one in every if isinstance(one, list)]
+    calls = _majority(lists)
+    if lists and not calls:
+        marks = {**_marks_of(votes[0]), "votes": values}
+        return Skipped(SkipCode.CANNOT_JUDGE, "the votes are tied on each call", marks)
     mean = fmean(one["verdict"] == "yes" for one in calls) if calls else fmean(values)
     value = Scored(mean, "").value  # as it is stored: 0.4, 1 and 1 give a bit less than 0.8
     nearest = min(votes, key=lambda vote: abs(vote.value - value))
@@ -81,9 +85,15 @@ def combine_votes(votes: Sequence[Scored], threshold: float) -> Scored:
     verdicts: dict[str, object] = {"verdicts": calls}
     if undecided := _count_asked(nearest) - len(calls):
         verdicts["undecided"] = undecided
-    others = {name: one for name, one in nearest.metadata.items() if name != "undecided"}
     yes = sum(one["verdict"] == "yes" for one in calls)
-    return Scored(value, checklist_reason(yes, len(calls)), {**others, **details, **verdicts})
+    metadata = {**_marks_of(nearest), **details, **verdicts}
+    return Scored(value, checklist_reason(yes, len(calls)), metadata)
+
+
+def _marks_of(vote: Scored) -> dict[str, object]:
+    """The metadata of a vote without the verdicts on calls."""
+    left_out = {"verdicts", "undecided"}
+    return {name: one for name, one in vote.metadata.items() if name not in left_out}
 
 
 def _count_asked(vote: Scored) -> int:

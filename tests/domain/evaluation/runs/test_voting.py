@@ -16,7 +16,7 @@ from domain.evaluation.runs.voting import (
     validate_votes,
     votes_needed,
 )
-from domain.evaluation.scores.outcome import Scored
+from domain.evaluation.scores.outcome import Scored, SkipCode, Skipped
 
 SHARES = st.integers(0, 5).map(lambda label: label / 5)
 
@@ -159,6 +159,12 @@ def test_tied_call_is_undecided():
     outcome = combine_votes([checks(s1="yes", s2="no"), checks(s1="yes", s2="yes")], 0.5)
     assert [one["call"] for one in outcome.metadata["verdicts"]] == ["s1"]
     assert outcome.value == 1.0
+
+
+def test_checklist_with_a_tie_on_each_call_is_skipped():
+    outcome = combine_votes([checks(s1="yes", s2="no"), checks(s1="no", s2="yes")], 0.5)
+    assert isinstance(outcome, Skipped)
+    assert outcome.metadata == {"code": SkipCode.CANNOT_JUDGE, "votes": [0.5, 0.5]}
 
 
 def test_reason_of_a_checklist_counts_the_calls_of_the_result():
