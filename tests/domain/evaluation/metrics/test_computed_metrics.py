@@ -86,6 +86,19 @@ def test_six_identical_calls_are_a_loop_not_an_alternation():
     assert found.metadata["longest_block"] == 6
 
 
+@given(st.text("ABC", min_size=2, max_size=14))
+def test_tool_loop_is_that_of_its_definition(calls):
+    pairs = [first + second for first in "ABC" for second in "ABC" if first != second]
+    repeated = 1 - len(set(calls)) / len(calls)
+    longest = max(length for one in "ABC" for length in range(15) if one * length in calls)
+    value = (
+        0.0
+        if any(3 * pair in calls for pair in pairs)
+        else 1 - max(repeated, min((longest - 1) / 3, 1))
+    )
+    assert score("tool_loop", *loop(calls)).value == pytest.approx(value, abs=5.1e-5)
+
+
 def test_polling_tools_do_not_count():
     subject_ = subject(*loop("AAAABC"))
     assert tool_loop(subject_).value == 0.0

@@ -2,6 +2,7 @@
 
 import json
 import math
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -300,6 +301,31 @@ def test_perfect_trace_raises_reliability_by_at_most_one_step(rows):
     """The score rises by at most 0.45, where the tail gains a second trace, and never falls."""
     before, after = both(*rows)[0], both(*rows, PERFECT)[0]
     assert before - 1e-4 <= after <= before + 0.45 + 1e-4
+
+
+small_weights = st.dictionaries(st.sampled_from(ORDER), st.integers(0, 20).map(lambda n: n / 10))
+signal_rows = st.lists(st.tuples(scores, scores, scores, scores), min_size=1, max_size=40)
+
+
+@given(signal_rows, small_weights)
+def test_scores_are_those_of_the_formulas(rows, given_weights):
+    """Computed from fractions, with the tail counted instead of rounded up."""
+    weights = {name: Fraction(str(weight)) for name, weight in DEFAULT_WEIGHTS.items()}
+    weights |= {name: Fraction(str(weight)) for name, weight in given_weights.items()}
+    risks = [
+        {
+            name: weights[name] * (1 - Fraction(str(score)))
+            for name, score in zip(ORDER, row, strict=True)
+        }
+        for row in rows
+    ]
+    worst = sorted((max(each.values()) for each in risks), reverse=True)
+    tail = [risk for at, risk in enumerate(worst) if at == 0 or 100 * at < 15 * len(worst)]
+    raw = Fraction(9, 10) * sum(tail) / len(tail) + worst[0] / 10
+    doubts = [each.pop("confidence") * (1 + sum(each.values())) for each in risks]
+    rms = math.sqrt(sum(doubt**2 for doubt in doubts) / len(doubts))
+    expected = [min(max(float(1 - risk), 0.0), 1.0) for risk in (raw, rms)]
+    assert both(*rows, **given_weights) == pytest.approx(expected, abs=5.1e-5)
 
 
 @given(metrics, traces(outcomes), weights, st.randoms())
