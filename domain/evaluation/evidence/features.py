@@ -56,10 +56,12 @@ _DENIED: Final = frozenset(
 )
 _SUCCESS_KEYS: Final = ("success", "ok", "succeeded", "available", "allowed", "sent", "done")
 _STATE_KEYS: Final = ("status", "state", "result", "outcome")
-# Words of a tool's name that read and change nothing.
+# Words with which the name of a tool begins that reads and changes nothing. A cart is checked out,
+# and accounts are opened.
 _READING: Final = re.compile(
-    r"get|list|ls|find|search|read|fetch|lookup|look|check|query|track|view|show|status|grep|load"
-    r"|describe|count|balance|hours|rates|slots|calendar|quote|retrieve|open|write_todos",
+    r"get|list|ls|find|search|read|fetch|lookup|look|check(?![-_]?out)|query|track|view|show|status"
+    r"|grep|load|describe|count|balance|hours|rates|slots|calendar|quote|retrieve|write_todos"
+    r"|open(?![-_]?(?:account|case|claim|dispute|issue|order|position|ticket))",
     re.IGNORECASE,
 )
 _RUNNING: Final = re.compile(

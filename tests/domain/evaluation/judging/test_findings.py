@@ -42,6 +42,7 @@ EXAMPLES: list[tuple[str, list[Any], str, Any]] = [
     ("unrecovered", [tool("a", **BROKEN), tool("b")], "Find it", "Found it."),
     ("claim_without_call", [], "Cancel it", "I have cancelled it."),
     ("claim_without_call", [tool("get_order", {})], "Cancel it", "I have cancelled it."),
+    ("claim_without_call", [tool("open_page", {})], "Cancel it", "I have cancelled it."),
     ("claim_without_call", [], "Bitte stornieren", "Die Bestellung wurde für Sie storniert."),
     ("claim_without_call", [], "ホテルを取って", "ホテルを予約しました。"),
     ("unfinished_plan", [model("1. find\n2. pay"), tool("find", {})], "Pay it", "Found it."),
@@ -122,7 +123,10 @@ def test_every_finding_has_an_example():
         ("asks_back", [], "Translate to English: „Wo ist er?“", "Where is he now, and why?"),
         ("refusal", [], "Translate to English: „Ich kann nicht.“", "I'm sorry, I can't help you."),
         ("wrong_language", [], "Answer in German, please", "Das ist die Antwort, die Sie wollten."),
-        ("claim_without_call", [tool("cancel", {})], "Cancel it", "I have cancelled it."),
+        *(
+            ("claim_without_call", [tool(name, {})], "Cancel it", "I have cancelled it.")
+            for name in ("cancel", "checkout", "checkOut", "open_ticket", "openAccount")
+        ),
         ("claim_without_call", [], f"Summarise: {TEXT}", "The decision was moved."),
         ("no_result", [retrieval([])], "Who owns it?", "I could not find who owns it."),
         ("missing_terms", [tool("pay", None)], "Pay Ann 80 EUR", "Ann has the money."),
