@@ -17,6 +17,9 @@ _BARE: Final = (
     (re.compile(r"gemini-[^/]"), "gemini/"),
 )
 _REASONING: Final = re.compile(r"o[0-9]")
+# Some clients put the name into a URL, to which they send the operator's key. No name of a model
+# may lead to another path or method there.
+_NAME: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9._:/@+=,~-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +110,19 @@ def provider_of(model: str) -> str:
 
 
 def validate_model(model: str) -> str:
-    """Returns a resolved name. Raises Invalid, naming `model`, if its provider is unknown."""
+    """Returns a resolved name.
+
+    Raises Invalid, naming `model`, if its provider is unknown, or for characters that no name has.
+    """
     known = [one.prefix for one in PROVIDERS]
     name = model.partition("/")[2] if "/" in model else model
     if f"{provider_of(model)}/" not in known or not name:
         message = f"must be <provider>/<model>, beginning with one of: {', '.join(known)}"
+        raise Invalid.semantic("model", message)
+    if _NAME.fullmatch(model) is None:
+        message = (
+            "may only have ASCII letters, digits and . _ : / @ + = , ~ - and no two dots in a row"
+        )
         raise Invalid.semantic("model", message)
     return model
 

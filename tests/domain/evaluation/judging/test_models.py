@@ -45,7 +45,33 @@ def test_models_of_unknown_providers_are_rejected(name: str) -> None:
     assert "openai_compatible/" in reported.value.errors[0].message
 
 
-@pytest.mark.parametrize("name", ["gpt-5", "o4-mini", "claude-x", "openai_compatible/org/x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("gemini/x:embedContent#", "gemini/x?alt=sse", "gemini/../files", "vertex_ai/a/../b"),
+        *(
+            "vertex_ai/%2e%2e/x",
+            "gemini/a b",
+            "gemini/a\nb",
+            "gemini/é",
+            "gemini/a\\b",
+            "gpt-5&x=1",
+        ),
+    ],
+)
+def test_names_that_would_change_the_url_of_a_provider_are_rejected(name: str) -> None:
+    with pytest.raises(Invalid) as reported:
+        validate_model(resolve_model(name))
+    assert [one.field for one in reported.value.errors] == ["model"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("gpt-5", "o4-mini", "claude-x", "openai_compatible/org/x", "vertex_ai/claude-3@20240620"),
+        *("openai/ft:gpt-4o-mini:org::id", "openai_compatible/qwen2.5:7b-instruct-q4_K_M"),
+    ],
+)
 def test_models_of_known_providers_are_accepted(name: str) -> None:
     assert validate_model(resolve_model(name)) == resolve_model(name)
 
