@@ -13,7 +13,7 @@ from domain.evaluation.trace_content.messages import (
     first_choice,
     is_blank,
 )
-from domain.tracing.messages.messages import tool_output
+from domain.tracing.messages.messages import is_failed_tool_message, tool_output
 from domain.tracing.messages.printed_value import parse_printed
 from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
@@ -26,6 +26,8 @@ _WRAPPERS: Final = frozenset({"arguments", "args", "input", "parameters"})
 _PYTHON_CALL: Final = frozenset({"args", "kwargs", "sanitize_inputs_outputs"})
 """Members of the arguments that tracers of Python functions report; the last is smolagents'."""
 _LENGTH: Final = frozenset({"length", "max_tokens", "max_output_tokens"})
+_STATUS_KEYS: Final = ("status", "status_code", "statusCode")
+_FAILURE_WORDS: Final = ('rror"', '"status')  # all of the members that state a failure
 _CALL_PREFIX: Final = "function_call:"
 _DECLARING: Final = frozenset({SpanKind.LLM, SpanKind.AGENT})
 _LIMIT_KEYS: Final = (
@@ -61,7 +63,8 @@ class ToolCall:
         output = tool_output(returned)
         asked = (name, canonical_json(arguments))
         got = sha256(canonical_json(output).encode()).hexdigest()
-        return cls(span, name, arguments, output, has_failed(span, returned), asked, (*asked, got))
+        failed = has_failed(span, returned, output)
+        return cls(span, name, arguments, output, failed, asked, (*asked, got))
 
 
 def tool_name(span: Span) -> str:
@@ -113,16 +116,27 @@ def _python_object(text: str) -> object:
     return found if isinstance(found, Mapping) and all(type(key) is str for key in found) else text
 
 
-def has_failed(span: Span, output: object) -> bool:
-    """Whether a call failed, by the status of its span or by the tool's output."""
-    if span.status is SpanStatus.ERROR or span.error:
+def has_failed(span: Span, returned: object, output: object) -> bool:
+    """Whether a call failed: by the status of its span, or by what the tool says.
+
+    `output` is what is `returned` without the message of a framework around it.
+    """
+    if span.status is SpanStatus.ERROR or span.error or is_failed_tool_message(returned):
         return True
-    if not isinstance(output, Mapping):
+    return _states_failure(returned) or (output is not returned and _states_failure(output))
+
+
+def _states_failure(output: object) -> bool:
+    """Whether an output states a failure: as an object, or as a text of JSON."""
+    if isinstance(output, str) and not any(word in output for word in _FAILURE_WORDS):
+        return False  # texts may be long
+    read = decode_embedded_json(output)
+    if not isinstance(read, Mapping):
         return False
-    if output.get("isError") is True or output.get("is_error") is True:
+    if read.get("isError") is True or read.get("is_error") is True:
         return True
-    return _is_error(output.get("error")) or any(
-        _is_http_error(output.get(key)) for key in ("status", "status_code", "statusCode")
+    return _is_error(read.get("error")) or any(
+        _is_http_error(read.get(key)) for key in _STATUS_KEYS
     )
 
 

@@ -166,13 +166,27 @@ def tool_output(value: object) -> object:
     match message:
         case [{"role": "tool", "parts": [{"type": "tool_call_response", "response": response}]}]:
             return response
-    if isinstance(message, dict):
-        message = _langchain_message(message) or message
-    if isinstance(message, dict) and "content" in message and "tool_call_id" in message:
-        role = message.get("role", message.get("type"))
-        if isinstance(role, str) and _ROLES.get(role.lower()) == TOOL:
-            return message["content"]
-    return value
+    flat = _tool_message(message)
+    return value if flat is None else flat["content"]
+
+
+def is_failed_tool_message(value: object) -> bool:
+    """Whether an output is a tool message of LangChain that says that the tool failed.
+
+    Where LangChain handles the error of a tool, the call ends without one.
+    """
+    message = _tool_message(unwrapped(value))
+    return message is not None and message.get("status") == "error"
+
+
+def _tool_message(message: object) -> Mapping[str, object] | None:
+    """The flat form of a LangChain tool message; None for anything else."""
+    if not isinstance(message, dict):
+        return None
+    flat = _langchain_message(message) or message
+    role = flat.get("role", flat.get("type"))
+    is_tool = isinstance(role, str) and _ROLES.get(role.lower()) == TOOL
+    return flat if is_tool and "content" in flat and "tool_call_id" in flat else None
 
 
 def _read(reader: "_Reader", value: object) -> list[Message] | None:

@@ -73,6 +73,15 @@ def test_arguments_by_their_names(arguments, named):
     assert named_arguments(arguments) == named
 
 
+LANGCHAIN_MESSAGE = {"type": "tool", "content": "no", "tool_call_id": "1"}
+FAILED_MESSAGE = LANGCHAIN_MESSAGE | {"status": "error"}
+GENAI_RESPONSE = {"role": "tool"}
+
+
+def response(got: object) -> dict[str, object]:
+    return {"type": "tool_call_response", "response": got}
+
+
 @pytest.mark.parametrize(
     ("more", "failed"),
     [
@@ -82,6 +91,16 @@ def test_arguments_by_their_names(arguments, named):
         *(({"got": {"error": one}}, False) for one in (False, "", " ", {}, [], [None], 0)),
         *(({"got": {"status_code": 404.0}}, True), ({"error": "x"}, True)),
         ({"status": SpanStatus.ERROR}, True),
+        *(({"got": json.dumps(one)}, True) for one in ({"is_error": True}, {"error": "x"})),
+        *(({"got": json.dumps(one)}, True) for one in ({"isError": True}, {"statusCode": 400})),
+        *(({"got": text}, False) for text in ('{"error": null}', '[{"error": "x"}]', '{"error": ')),
+        ({"got": [GENAI_RESPONSE | {"parts": [response({"error": "x"})]}]}, True),
+        ({"got": [GENAI_RESPONSE | {"parts": [response({"error": ""})]}]}, False),
+        ({"got": LANGCHAIN_MESSAGE | {"content": '{"error": "x"}'}}, True),
+        *(({"got": one}, True) for one in (FAILED_MESSAGE, {"output": FAILED_MESSAGE})),
+        ({"got": {"lc": 1, "id": ["ToolMessage"], "kwargs": FAILED_MESSAGE}}, True),
+        ({"got": LANGCHAIN_MESSAGE | {"status": "success"}}, False),
+        ({"got": {"status": "error", "content": "a log line"}}, False),
         *(({"got": got}, False) for got in (None, "error", ["error"], {"isError": "true"})),
         *(({"got": got}, False) for got in ({"error": None}, {"status": 399}, {"status": "500"})),
         *(({"got": got}, False) for got in ({"status": True}, {"data": {"error": "x"}})),
