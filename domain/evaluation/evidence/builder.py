@@ -18,7 +18,11 @@ from domain.evaluation.evidence.redaction import (
     prepare_text,
 )
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
-from domain.evaluation.trace_content.messages import decode_json, is_blank, model_output_text
+from domain.evaluation.trace_content.messages import (
+    decode_json,
+    model_output_text,
+    retrieved_documents,
+)
 from domain.evaluation.trace_content.stated_plan import find_stated_plan
 from domain.evaluation.trace_content.text import to_text
 from domain.evaluation.trace_content.tool_calls import (
@@ -48,7 +52,6 @@ _PLAN_SHARE: Final = 12
 # A step has at least a label, a kind, a name and a status: no more steps than fit are processed.
 _STEP_BYTES_MIN: Final = 24
 
-_DOCUMENT_LISTS: Final = ("documents", "results", "matches", "docs", "hits")
 _DOCUMENT_TEXTS: Final = ("page_content", "text", "content", "document")
 
 
@@ -282,7 +285,7 @@ def draft_step(label: str, span: Span, redactor: Redactor) -> StepDraft:
         if span.kind is SpanKind.TOOL:
             shown = prepare(to_text(tool_output(output)), FULL_BUDGET.output)
             return replace(draft, arguments=arguments, output=shown)
-        documents = _documents(output)
+        documents = [_document(one) for one in retrieved_documents(output)]
         return replace(
             draft,
             arguments=arguments,
@@ -312,16 +315,6 @@ def _summary(span: Span) -> str:
         return ""
     metadata = decode_json(span.metadata)
     return to_text(metadata.get("reasoning_summary")) if isinstance(metadata, Mapping) else ""
-
-
-def _documents(output: object) -> Sequence[str]:
-    found = output
-    if isinstance(output, Mapping):
-        lists = (output[key] for key in _DOCUMENT_LISTS if isinstance(output.get(key), list))
-        found = next(lists, output)
-    if is_blank(found):
-        return []
-    return [_document(one) for one in found] if isinstance(found, list) else [_document(found)]
 
 
 def _document(one: object) -> str:

@@ -20,6 +20,7 @@ from domain.evaluation.trace_content.messages import (
     decode_json,
     first_choice,
     is_blank,
+    retrieved_documents,
 )
 from domain.evaluation.trace_content.text import to_text
 from domain.evaluation.trace_content.tool_calls import ToolCall, named_arguments
@@ -214,15 +215,19 @@ def _is_denied(output: object) -> bool:
 
 
 def _has_no_result(subject: EvaluatedTrace) -> bool:
-    outputs = [
-        decode_json(span.output) for span in subject.spans if span.kind is SpanKind.RETRIEVER
-    ]
-    outputs += [
+    retrievals = [span.output for span in subject.spans if span.kind is SpanKind.RETRIEVER]
+    calls = [
         call.output
         for call in subject.tool_calls
         if _READING.match(call.name) and not call.has_failed
     ]
-    return bool(outputs) and all(map(is_blank, outputs))
+    return (
+        bool(retrievals or calls)
+        and not any(
+            retrieved_documents(decode_embedded_json(decode_json(one))) for one in retrievals
+        )
+        and all(map(is_blank, calls))
+    )
 
 
 def _open_todos(subject: EvaluatedTrace) -> int:

@@ -9,7 +9,11 @@ from domain.evaluation.metrics.metric import Direction, EvaluationMethod, Metric
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped, clamped
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.json_schema import SchemaMatcher, is_supported_schema
-from domain.evaluation.trace_content.messages import decode_embedded_json, decode_json, is_blank
+from domain.evaluation.trace_content.messages import (
+    decode_embedded_json,
+    decode_json,
+    retrieved_documents,
+)
 from domain.evaluation.trace_content.phrases import REFUSALS, AnswerText
 from domain.evaluation.trace_content.text import containment, has_words, ngrams, shingles, words
 from domain.evaluation.trace_content.tool_calls import (
@@ -249,7 +253,9 @@ def retrieval_hit_rate(subject: EvaluatedTrace) -> Outcome:
     outputs = [span.output for span in subject.spans if span.kind is SpanKind.RETRIEVER]
     if not outputs:
         return Skipped(SkipCode.NO_RETRIEVALS)
-    hits = sum(not is_blank(decode_json(output)) for output in outputs)
+    hits = sum(
+        bool(retrieved_documents(decode_embedded_json(decode_json(output)))) for output in outputs
+    )
     return Scored(
         hits / len(outputs),
         f"{hits} of {len(outputs)} retrievals found something",
@@ -310,6 +316,6 @@ COMPUTED_METRICS: Final = (
     _metric(refusal, "Whether the final output declines the request", Direction.NEUTRAL, version=2),
     _metric(trace_success, "Whether the run ended without an error"),
     _metric(untruncated_rate, "Share of model answers not cut by a length limit", version=2),
-    _metric(retrieval_hit_rate, "Share of retrievals that found something"),
+    _metric(retrieval_hit_rate, "Share of retrievals that found something", version=2),
     _metric(trace_hygiene, "How complete the instrumentation is"),
 )

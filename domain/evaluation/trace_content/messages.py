@@ -13,6 +13,7 @@ from domain.tracing.messages.messages import canonical_messages
 from domain.tracing.payloads.payload import JsonText
 
 _NAMED_ROLES: Final = frozenset({USER, ASSISTANT, SYSTEM, TOOL})
+_DOCUMENT_LISTS: Final = ("documents", "results", "matches", "docs", "hits")
 _THOUGHT_TAG: Final = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)", re.DOTALL)
 
 
@@ -64,6 +65,20 @@ def is_blank(value: object) -> bool:
         elif one is not None and not (isinstance(one, str) and not one.strip()):
             return False
     return True
+
+
+def retrieved_documents(output: object) -> Sequence[object]:
+    """The documents in the output of a retrieval: a list, or one under a usual key; else itself.
+
+    Empty if nothing was found, whatever else an object says, such as the name of an index.
+    """
+    found = output
+    if isinstance(output, Mapping):
+        lists = (output[key] for key in _DOCUMENT_LISTS if isinstance(output.get(key), list))
+        found = next(lists, output)
+    if is_blank(found):
+        return []
+    return found if isinstance(found, list) else [found]
 
 
 # --- chat ------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ EXAMPLES: list[tuple[str, list[Any], str, Any]] = [
     ("check_failed", [tool("run", {}, "x.c:8: error: no type")], "Build it", "It builds."),
     ("check_passed", [tool("run", {}, "12 passed in 0.4s")], "Fix it", "It works."),
     ("no_result", [retrieval([])], "Who owns it?", "The team in Lyon owns it."),
+    ("no_result", [retrieval({"hits": [], "total": 0})], "Who owns it?", "The team in Lyon does."),
     ("loop", [tool(given=1), tool(given=1), tool(given=1)], "Find it", "Found it."),
     ("last_call_failed", [tool(**BROKEN)], "Find it", "Found it."),
     ("last_call_denied", [tool("pay", {}, {"status": "declined"})], "Pay it", "It is paid."),

@@ -126,6 +126,18 @@ def test_polling_tools_do_not_count():
         ("untruncated_rate", [model({"stop_reason": "max_tokens"}), model()], 0.0),
         ("untruncated_rate", [model({"stop_reason": r}) for r in ("end", "length")], 0.5),
         ("retrieval_hit_rate", [retrieval(["x"]), retrieval([]), retrieval(), retrieval("")], 0.25),
+        *(
+            ("retrieval_hit_rate", [retrieval(got)], value)
+            for got, value in (
+                ({"matches": [], "namespace": "docs"}, 0.0),
+                ({"matches": [{"id": 1}], "namespace": "docs"}, 1.0),
+                ({"results": [], "total": 0}, 0.0),
+                ({"text": "Paris"}, 1.0),
+                ("[]", 0.0),
+                ('{"documents": ["x"]}', 1.0),
+                ("Paris", 1.0),
+            )
+        ),
         ("trace_hygiene", [span()], 0.0),
         ("trace_hygiene", [span(ended_at=at(1))], 1.0),
         ("trace_hygiene", [span(ended_at=at(1), parent_id=span_id())], 0.5),
