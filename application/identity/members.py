@@ -3,11 +3,18 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from application.identity.organization_edit import OrganizationEditor, require
+from application.identity.organization_edit import (
+    OrganizationEdit,
+    OrganizationEditor,
+    require,
+)
 from domain.errors import Forbidden
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
+from domain.identity.invitation import InvitationStatus
 from domain.identity.organization import (
+    RIGHTS,
+    TO_INVITE,
     TO_REMOVE,
     Action,
     Member,
@@ -41,15 +48,19 @@ class ChangeRole:
                 check_owner_remains(await edit.locked.owners(), user)
             changed = replace(known, role=role)
             await edit.locked.put_membership(changed)
+            revoked = await _revoke_invitations(edit, user, role)
             await edit.record(
-                AuditAction.MEMBER_ROLE_CHANGED, user, {"from": known.role, "to": role}
+                AuditAction.MEMBER_ROLE_CHANGED, user, {"from": known.role, "to": role} | revoked
             )
             return replace(member, membership=changed)
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveMember:
-    """Removes a member, or lets the caller leave. Revokes their keys of this organization."""
+    """Removes a member, or lets the caller leave.
+
+    Revokes their keys of this organization, and the invitations that they sent.
+    """
 
     editor: OrganizationEditor
 
@@ -63,5 +74,26 @@ class RemoveMember:
             if role is Role.OWNER:
                 check_owner_remains(await edit.locked.owners(), user)
             keys = await edit.locked.remove_member(user, self.editor.clock())
+            revoked = await _revoke_invitations(edit, user)
             action = AuditAction.MEMBER_LEFT if leaves else AuditAction.MEMBER_REMOVED
-            await edit.record(action, user, {"role": role, "revoked_keys": str(len(keys))})
+            detail = {"role": role, "revoked_keys": str(len(keys))} | revoked
+            await edit.record(action, user, detail)
+
+
+async def _revoke_invitations(
+    edit: OrganizationEdit, user: UserId, role: Role | None = None
+) -> dict[str, str]:
+    """Revokes the pending invitations of a user that the role, if any, doesn't permit any more.
+
+    Otherwise a member who is removed could come back with another account. Returns their number
+    for the audit log, if there are any.
+    """
+    now, rights = edit.clock(), frozenset() if role is None else RIGHTS[role]
+    revoked = [
+        one.settled(InvitationStatus.REVOKED, now)
+        for one in await edit.locked.invitations_by(user)
+        if one.is_pending(now) and TO_INVITE[one.role] not in rights
+    ]
+    for one in revoked:
+        await edit.locked.put_invitation(one)
+    return {"revoked_invitations": str(len(revoked))} if revoked else {}

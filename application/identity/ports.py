@@ -410,6 +410,10 @@ class LockedOrganization(Protocol):
         """The invitations to the lower-case address whose stored status is PENDING."""
         ...
 
+    async def invitations_by(self, user: UserId) -> Sequence[Invitation]:
+        """The invitations that the user sent and whose stored status is PENDING."""
+        ...
+
     async def put_invitation(self, invitation: Invitation) -> None:
         """Adds it, or updates its status."""
         ...

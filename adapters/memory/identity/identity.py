@@ -312,6 +312,16 @@ class _LockedOrganization:
             and one.status is InvitationStatus.PENDING
         ]
 
+    async def invitations_by(self, user: UserId) -> Sequence[Invitation]:
+        pending = [
+            one
+            for one in self.store.invitations.values()
+            if one.organization_id == self.organization.id
+            and one.invited_by == user
+            and one.status is InvitationStatus.PENDING
+        ]
+        return sorted(pending, key=lambda one: (one.created_at, one.id))
+
     async def put_invitation(self, invitation: Invitation) -> None:
         known = self.store.invitations.get(invitation.id)
         put = invitation if known is None else replace(known, status=invitation.status)

@@ -74,6 +74,11 @@ SELECT_PENDING_INVITATIONS: Final = f"""
 SELECT * FROM invitations
 WHERE organization_id = $1 AND email = $2 AND status = '{InvitationStatus.PENDING}'
 """
+SELECT_SENT_INVITATIONS: Final = f"""
+SELECT * FROM invitations
+WHERE organization_id = $1 AND invited_by = $2 AND status = '{InvitationStatus.PENDING}'
+ORDER BY created_at, id
+"""
 UPSERT_INVITATION: Final = f"""
 {rows.INVITATIONS.insert("known")} ON CONFLICT (id) DO UPDATE SET status = excluded.status
 WHERE known.organization_id = excluded.organization_id
@@ -170,6 +175,11 @@ class _OpenOrganization:
     async def invitations_to(self, email: str) -> Sequence[Invitation]:
         key = (self.organization.id, email)
         pending = await self.connection.fetch(SELECT_PENDING_INVITATIONS, *key)
+        return [rows.invitation_from_row(row) for row in pending]
+
+    async def invitations_by(self, user: UserId) -> Sequence[Invitation]:
+        key = (self.organization.id, user)
+        pending = await self.connection.fetch(SELECT_SENT_INVITATIONS, *key)
         return [rows.invitation_from_row(row) for row in pending]
 
     async def put_invitation(self, invitation: Invitation) -> None:

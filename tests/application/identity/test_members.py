@@ -7,6 +7,7 @@ import pytest
 from domain.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, Expiration
 from domain.identity.audit import UNKNOWN_ORIGIN, AuditAction
+from domain.identity.invitation import InvitationStatus
 from domain.identity.organization import Role
 from domain.ids import UserId
 from tests.support.builders.values import at
@@ -206,6 +207,43 @@ async def test_command_line_key_of_a_removed_member_is_revoked(world, ours, ada)
     assert (
         await do.identity.directory.key(membership.organization_id, key.id)
     ).revoked_at == world.now
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_invitations_of_a_removed_member_are_revoked(world, ours, ada, leaves):
+    do, bob = world.do, await world.member(ours, "bob", ADMIN)
+    cid = await world.person("cid")
+    sent = (await do.identity.invite(bob, ours, cid.user.email, MEMBER)).invitation
+    kept = (await do.identity.invite(ada, ours, "dan@example.com", MEMBER)).invitation
+    await do.identity.remove_member(bob if leaves else ada, ours, bob.user.id)
+    with pytest.raises(Conflict, match="REVOKED"):
+        await do.identity.accept_invitation(cid, sent.id)
+    listed = await do.identity.list_invitations(await world.membership(ours, ada))
+    assert {one.invitation.id: one.invitation.status for one in listed} == {
+        sent.id: InvitationStatus.REVOKED,
+        kept.id: InvitationStatus.PENDING,
+    }
+    assert (await world.log(ours))[0].detail == {
+        "role": ADMIN,
+        "revoked_keys": "0",
+        "revoked_invitations": "1",
+    }
+
+
+async def test_invitations_beyond_a_lower_role_are_revoked(world, ours, ada):
+    do, bob = world.do, await world.member(ours, "bob", OWNER)
+    for name, role in (("cid", ADMIN), ("dan", MEMBER)):
+        await do.identity.invite(bob, ours, f"{name}@example.com", role)
+
+    async def pending() -> set[Role]:
+        listed = await do.identity.list_invitations(await world.membership(ours, ada))
+        sent = [one.invitation for one in listed]
+        return {one.role for one in sent if one.status is InvitationStatus.PENDING}
+
+    await do.identity.change_role(ada, ours, bob.user.id, ADMIN)
+    assert await pending() == {MEMBER}
+    await do.identity.change_role(ada, ours, bob.user.id, MEMBER)
+    assert await pending() == set()
 
 
 async def test_keys_in_other_organizations_stay_valid(world, ours, ada):

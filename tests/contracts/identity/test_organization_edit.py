@@ -185,6 +185,16 @@ async def test_pending_invitations_to_email_include_expired(fixture):
     assert sorted(found, key=lambda one: one.id) == sorted(pending, key=lambda one: one.id)
 
 
+async def test_pending_invitations_by_user_are_those_that_the_user_sent(fixture, identity):
+    by, other = fixture.ours.owner.user_id, await identity.person()
+    first = new_invitation(fixture.id, by, "a@example.com")
+    second = new_invitation(fixture.id, by, "b@example.com", created_at=at(1))
+    answered = new_invitation(fixture.id, by, "c@example.com", status=InvitationStatus.DECLINED)
+    for one in (second, answered, new_invitation(fixture.id, other.id, "d@example.com"), first):
+        await fixture.opened.put_invitation(one)
+    assert list(await fixture.opened.invitations_by(by)) == [first, second]
+
+
 # --- the organization itself ---------------------------------------------------------------------
 
 
@@ -453,6 +463,7 @@ async def test_contents_of_another_organization_are_not_found(identity):
         assert owner not in await opened.owners()
         assert await opened.invitation(sent.id) is None
         assert list(await opened.invitations_to(sent.email)) == []
+        assert list(await opened.invitations_by(owner)) == []
         assert await opened.project(theirs.project.id) is None
         assert await opened.key(key.id) is None
         assert not await opened.use_login_code(code.digest)

@@ -77,6 +77,7 @@ class MemberController(Controller):
         """Remove a member, or leave.
 
         An OWNER may remove any member, an ADMIN a MEMBER. With your own id you leave. The API keys
-        that the person created in this organization are revoked. 409 for the last OWNER.
+        that the person created in this organization are revoked, and the invitations that they
+        sent. 409 for the last OWNER.
         """
         await use_cases.identity.remove_member(caller.person, caller.organization, path.user_id)
