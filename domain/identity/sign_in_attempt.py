@@ -24,6 +24,8 @@ HOME: Final = "/app/"
 CLI_LOGIN: Final = "/cli-login?"
 # A path of this service: nothing that a browser could take for another host.
 _DESTINATION: Final = re.compile(r"(/app/|/cli-login\?)[\x21-\x5b\x5d-\x7e]*")
+# Browsers resolve these, and would leave the path below which a proxy serves this service.
+_DOT_SEGMENT: Final = re.compile(r"[^?#]*/(\.|%2e){1,2}([/?#]|\Z)", re.IGNORECASE)
 
 
 class SignInProblem(StrEnum):
@@ -123,7 +125,11 @@ class AuthorizationRequest:
 
 def is_destination(text: str) -> bool:
     """Whether a browser may be sent there after the sign-in: a page of this service."""
-    return len(text) <= DESTINATION_MAX and _DESTINATION.fullmatch(text) is not None
+    return (
+        len(text) <= DESTINATION_MAX
+        and _DESTINATION.fullmatch(text) is not None
+        and _DOT_SEGMENT.match(text) is None
+    )
 
 
 def _derive(cookie: str, purpose: str) -> str:
