@@ -47,7 +47,7 @@ function isShared(path: string): boolean {
 function Gate(): JSX.Element {
   const [path] = useLocation();
   const now = session.value;
-  useWindowTitle(path, focusMain); // links of the dashboard load no page, after which a browser would tell it
+  useWindowTitle(now.state + path, focusMain); // links of the dashboard load no page, after which a browser would tell it
   useReturn(() => session.peek().state === "failed" && resume());
   const inProject = /^\/p\/([^/]+)/.exec(path)?.[1];
   projectId.value = inProject === undefined ? null : decoded(inProject);

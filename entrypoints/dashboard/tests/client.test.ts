@@ -1,7 +1,7 @@
 /** Requests: answers that are cut, kept or refused, and what is asked for. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { address, awaySince, configure, curl, ended, Failure, fill, forget, isUpdated, readBlob, readText, request, requestText, returns, waitsUntil } from "../src/api/client.ts";
+import { address, awaySince, configure, curl, ended, Failure, fill, forget, isUpdated, readBlob, readText, request, requestText, returns, starts, waitsUntil } from "../src/api/client.ts";
 import { pageOf } from "../src/api/found.ts";
 import { queries } from "../src/api/queries.ts";
 import { readTurns } from "../src/api/turns.ts";
@@ -170,6 +170,23 @@ test("each request has the headers of the session, and only a 401 reports a refu
   for (const _ of [403, 401]) await assert.rejects(request("POST", "traces"));
   configure(() => ({}), () => {});
   assert.deepEqual([asked.map((one) => one.headers.get("X-Project-ID")), refusals], [["p", "p"], 1]);
+});
+
+test("a refusal that comes after a sign-in doesn't end its session: a read is asked again", async () => {
+  let refusals = 0;
+  configure(() => ({}), () => (refusals += 1));
+  const refuse: (() => void)[] = [];
+  globalThis.fetch = () => new Promise((resolve) => {
+    if (refuse.length === 2) resolve(new Response('"read"'));
+    else refuse.push(() => resolve(new Response("", { status: 401 })));
+  });
+  const [read, written] = [request("GET", "users"), request("POST", "traces")];
+  starts.value += 1;
+  for (const one of refuse) one();
+  await assert.rejects(written, (error: Failure) => error.status === 401 && /Try it again/.test(error.message));
+  assert.equal(await read, "read");
+  configure(() => ({}), () => {});
+  assert.equal(refusals, 0);
 });
 
 test("a read is tried again as late as the service asks", () => {

@@ -6,8 +6,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, ViewportSize, expect
+from playwright.sync_api import Browser, Locator, Page, Route, ViewportSize, expect
 
+from tests.e2e.dashboard.browser import opened_context
 from tests.e2e.dashboard.dashboard_project import START, Project, span
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -31,6 +32,29 @@ def conversation(project: Project) -> str:
         )
     trace: str = sent["trace_id"]
     return trace
+
+
+@pytest.mark.exhaustive  # only another build can break it
+def test_focus_is_kept_as_people_sign_in_and_out(browser: Browser, project: Project) -> None:
+    with opened_context(browser) as context:
+        page = context.new_page()
+        page.goto(project.path("sessions"))
+        button = page.get_by_role("button", name="Continue as developer")
+        expect(button).to_be_focused()
+        page.keyboard.press("Enter")
+        title = f"Sessions · {project.name} · PandaProbe"
+        expect(main_of(page, title)).to_be_focused()
+        found = page.get_by_label("Find a session")
+        found.focus()
+        context.clear_cookies()
+        page.keyboard.type("a")
+        expect(page.get_by_text("The session has ended")).to_be_visible()
+        expect(button).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(found).to_be_focused()
+        page.get_by_role("button", name="Sign out").press("Enter")
+        expect(page.get_by_text("The session has ended")).to_have_count(0)
+        expect(button).to_be_focused()
 
 
 def main_of(page: Page, title: str) -> Locator:

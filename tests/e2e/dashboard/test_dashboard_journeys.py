@@ -4,10 +4,11 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from tests.e2e.conftest import DevServer, FastForward, Poll, all_completed
 from tests.e2e.dashboard.browser import VIEWPORT, leave
@@ -303,9 +304,31 @@ def test_page_goes_on_after_its_session_was_ended_elsewhere(
     end_sessions(dev_server)
     # Not by a link, which is gone if a poll of the page has found out already.
     page.evaluate(FOLLOW, project.path("users"))
-    expect(page.get_by_text("The session has ended")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
     page.get_by_role("button", name="Continue as developer").press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Users")
+
+
+def test_refusal_that_comes_after_the_sign_in_does_not_end_the_session(
+    signed_in: Page, project: Project, dev_server: DevServer
+) -> None:
+    page = signed_in
+    project.send("/traces", {"name": "kept", "started_at": START.isoformat()})
+    page.goto(project.path(NOTHING))
+    expect(page.get_by_text("No page has this address")).to_be_visible()
+    end_sessions(dev_server)
+    late: list[tuple[Route, APIResponse]] = []
+    volume = f"{dev_server.url}/traces/analytics?metric=latency**"
+    page.route(volume, lambda route: late.append((route, route.fetch())), times=1)
+    overview = "?started_after=2026-03-01T00:00:00Z&started_before=2026-03-02T00:00:00Z"
+    page.evaluate(FOLLOW, project.path(overview))
+    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+    page.get_by_role("button", name="Continue as developer").press("Enter")
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    [(route, refusal)] = late
+    assert refusal.status == HTTPStatus.UNAUTHORIZED
+    route.fulfill(response=refusal)
+    expect(page.get_by_role("figure", name="Traces and failures")).to_be_visible()
 
 
 def test_what_is_typed_stays_when_the_session_ends(

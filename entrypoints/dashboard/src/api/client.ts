@@ -129,6 +129,9 @@ export const returns = signal(0);
 /** Whether the session has ended: the page waits for a sign-in, and reads nothing until then. */
 export const ended = signal(false);
 
+/** How often the service said that someone is signed in: an older refusal may be of a session before. */
+export const starts = signal(0);
+
 const READ_MAX_MS = 60_000; // of an answer as JSON: the service itself gives up after ten seconds
 
 /** The signal of a read, with a time limit: a connection may stay open and never answer. */
@@ -213,14 +216,17 @@ async function failure(answer: Response): Promise<Failure> {
 }
 
 async function send(method: string, url: string, call: Call): Promise<Response> {
+  const before = starts.peek();
   const answer = await fetched(method, url, call);
   if (answer.ok || answer.status === 304) {
     if (waitsUntil.value !== null && waitsUntil.value <= Date.now()) waitsUntil.value = null;
     return answer;
   }
   if (answer.status === 401 && !ended.peek()) {
-    whenRefused();
-    if (ended.peek()) throw new Failure(401, "The session had ended. Try it again.");
+    const isOld = before !== starts.peek();
+    if (isOld && method === "GET") return send(method, url, call);
+    if (!isOld) whenRefused();
+    if (isOld || ended.peek()) throw new Failure(401, "The session had ended. Try it again.");
   }
   const refused = await failure(answer);
   if (method === "GET" && refused.isTemporary && refused.retryAfterS !== null) waitsUntil.value = Date.now() + refused.retryAfterS * 1000;

@@ -3,7 +3,7 @@
  * of this origin have: requests carry both. Tokens and keys are sent once, and kept nowhere.
  */
 import { computed, signal } from "@preact/signals";
-import { address, configure, ended, forget, request } from "./client.ts";
+import { address, configure, ended, forget, request, starts } from "./client.ts";
 import type { BrowserSessionResponse, KeyScope, SignInMethod } from "./types.d.ts";
 
 export interface Project {
@@ -108,6 +108,7 @@ function enter(answer: BrowserSessionResponse): void {
     session.value = { state: "out", problem: answer.problem, ways };
     return;
   }
+  starts.value += 1;
   const now = answer.user?.id ?? answer.key?.id ?? "";
   if (account !== null && account !== now) return location.reload(); // no data of another account may stay
   account = now;
@@ -143,7 +144,10 @@ export async function resume(): Promise<void> {
   const isRefused = location.pathname.endsWith("/app/sign-in");
   const problem = isRefused ? new URLSearchParams(location.search).get("problem") : null;
   try {
-    enter(await request<BrowserSessionResponse>("GET", "session", { query: { problem } }));
+    const before = starts.peek();
+    const answer = await request<BrowserSessionResponse>("GET", "session", { query: { problem } });
+    if (!answer.signed_in && before !== starts.peek()) return resume(); // it is older than a sign-in
+    enter(answer);
     if (isBack) notifyTabs();
   } catch (error) {
     if (session.peek().state !== "in") session.value = { state: "failed", error };

@@ -260,7 +260,17 @@ export function Kind({ value }: { value: string }): JSX.Element {
 /** So that keys scroll the page, and a screen reader tells its title and goes on in it. */
 export function focusMain(): void {
   const main = document.getElementById("main");
-  if (!main?.contains(document.activeElement)) offerFocus(main);
+  if (!main?.contains(document.activeElement)) offerFocus(main?.querySelector<HTMLElement>(":scope > [autofocus]") ?? main);
+}
+
+/** The browser gives the focus back, but not to what is hidden yet. If what had it is gone, the page gets it. */
+export function closeDialog(dialog: HTMLDialogElement | null, held?: Element | null): void {
+  dialog?.close();
+  setTimeout(() => {
+    if (document.activeElement !== document.body) return;
+    if (held instanceof HTMLElement) held.focus();
+    if (document.activeElement === document.body) focusMain();
+  });
 }
 
 /** A native dialog: the browser keeps the focus in it and gives it back. */
@@ -278,9 +288,8 @@ export function Dialog(props: {
     dialog?.showModal();
     setLevel(++dialogs.value);
     return () => {
-      dialog?.close();
+      closeDialog(dialog);
       dialogs.value--;
-      setTimeout(() => document.activeElement === document.body && focusMain()); // what opened it is gone
     };
   }, []);
   return (

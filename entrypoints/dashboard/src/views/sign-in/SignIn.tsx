@@ -1,10 +1,10 @@
 /** Sign-in: as the developer on this machine, at the provider, with a token, or with an API key. */
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { address, ended } from "../../api/client.ts";
 import { queries } from "../../api/queries.ts";
 import { session, signIn, signInWithProvider } from "../../api/session.ts";
-import { Button, useTitle, Failed, Form, valueTo } from "../../ui/basics.tsx";
+import { Button, closeDialog, useTitle, Failed, Form, valueTo } from "../../ui/basics.tsx";
 
 const LABELS = { token: "Token of your identity provider", key: "API key" } as const;
 
@@ -12,10 +12,12 @@ const LABELS = { token: "Token of your identity provider", key: "API key" } as c
 export function SignInAgain(): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null);
   const open = (): void => dialog.current?.showModal();
-  useEffect(() => {
+  // Before the page behind it is hidden and loses the focus.
+  useLayoutEffect(() => {
+    const held = document.activeElement;
     open();
     return () => {
-      dialog.current?.close(); // the focus goes back
+      closeDialog(dialog.current, held);
       void queries.invalidateQueries();
     };
   }, []);
@@ -47,7 +49,7 @@ export function SignIn(): JSX.Element {
     }
   };
   return (
-    <Place class="sign-in" id={ended.value ? "sign-in" : "main"}>
+    <Place class="sign-in" id={ended.value ? "sign-in" : "main"} tabIndex={-1}>
       <h1>
         <span class="mark" aria-hidden="true" />
         PandaProbe
