@@ -46,12 +46,13 @@ async def store_trace(world: World, ours: NewOrganization, **fields: Any) -> Tra
 
 def test_masked_link_leaves_out_what_was_said() -> None:
     link = a_link(new_organization(UserId(uuid.uuid4())), TraceId(uuid.uuid4()), is_masked=True)
-    every = ShownSpan._make(range(len(ShownSpan._fields)))
+    every = ShownSpan._make(range(len(ShownSpan._fields)))._replace(cost={"own": 0.5, "b": 1.0})
     hidden = {name for name, value in link.shown_span(every)._asdict().items() if value is None}
     previews = {f"{name}_preview" for name in ("input", "output", "metadata")}
     assert hidden == previews | {
         *("error", "token_usage", "model_parameters", "input", "output", "metadata")
     }
+    assert link.shown_span(every).cost == {"total": 1.5}  # without the names of its parts
 
 
 def a_link(ours: NewOrganization, of: TraceId, **overrides: Any) -> TraceLink:

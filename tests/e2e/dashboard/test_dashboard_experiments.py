@@ -121,9 +121,12 @@ def test_numbers_of_experiments_stay_on_one_line(signed_in: Page, project: Proje
     trace = project.send("/traces", answer(1, "1.4", output=item, spans=[step]))["trace_id"]
     result = {"item": item, "trace_id": trace}
     project.send(f"/experiments/{experiment}/results/batch", {"results": [result]})
-    for width in (1280, 390):
+    for width, bar_height in ((1280, 800), (360, 50)):  # on a phone the navigation is one row
         page.set_viewport_size({"width": width, "height": 800})
         page.goto(project.path("experiments"))
+        bar = page.get_by_role("navigation", name="Main").bounding_box()
+        assert bar is not None
+        assert bar["height"] <= bar_height
         expect(page.get_by_role("cell", name="open")).to_be_visible()
         assert page.evaluate(BROKEN) == []
         page.get_by_role("link", name="priced").click()
