@@ -39,7 +39,7 @@ class Re2Engine:
             nonlocal left_s
             if left_s <= 0:
                 raise SearchTooLongError
-            # Of the processor: a loaded machine doesn't change what an evaluation finds.
+            # Processor time: the result doesn't depend on the load of the machine.
             began_s = thread_time()
             is_found = _is_found(pattern, text)
             left_s -= thread_time() - began_s

@@ -71,7 +71,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderError:
-    """The reason why there is no reply. `was_sent` if the provider may have received the request.
+    """An error in place of a reply. `was_sent` if the provider may have received the request.
 
     `retry_after_s` is what the provider asked for, 0 if it asked for nothing. `status` is the HTTP
     status, `kind` the name of the exception: both for the log.

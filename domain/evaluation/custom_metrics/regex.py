@@ -5,7 +5,7 @@ from typing import Final
 
 PATTERN_MAX: Final = 500  # characters
 TEXT_MAX: Final = 100_000  # characters of a text that are searched, from its beginning
-# Of processor time, for all patterns of a metric on one trace. A usual pattern takes a millisecond
+# Processor time for all patterns of a metric on one trace. A usual pattern takes a millisecond
 # for TEXT_MAX characters, a costly one three seconds. A rule has up to 50, for thousands of spans.
 SEARCH_S_MAX: Final = 2.0
 

@@ -57,8 +57,7 @@ _DENIED: Final = frozenset(
 )
 _SUCCESS_KEYS: Final = ("success", "ok", "succeeded", "available", "allowed", "sent", "done")
 _STATE_KEYS: Final = ("status", "state", "result", "outcome")
-# Words with which the name of a tool begins that reads and changes nothing. A cart is checked out,
-# and accounts are opened.
+# First words of the names of tools that only read. `checkout` and `open_account` change something.
 _READING: Final = re.compile(
     r"get|list|ls|find|search|read|fetch|lookup|look|check(?![-_]?out)|query|track|view|show|status"
     r"|grep|load|describe|count|balance|hours|rates|slots|calendar|quote|retrieve|write_todos"

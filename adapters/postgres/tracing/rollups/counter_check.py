@@ -1,7 +1,7 @@
 """Compares counters with the rows that they count, for `doctor`. It changes nothing.
 
-Of each project it reads the newest counters of each kind that count few rows. A kind is one
-statement, so that writes in between make no difference.
+It reads the newest counters of each kind and project that count few rows. One statement reads the
+counters of a kind and their rows, so that writes in between make no difference.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ WITH RECURSIVE projects AS (
 """
 _IN_HOUR: Final = "started_at >= kept.hour AND started_at < kept.hour + interval '1 hour'"
 _FAILED: Final = "count(*) FILTER (WHERE status = 'ERROR')"
-# Table, its order, the columns of counters, what these are of the rows, and the rows. Usage counts
-# spans.
+# The table, its order, the columns of counters, the same figures computed from rows, and the rows.
+# Usage counts spans.
 _KINDS: Final = (
     ("trace_hours", "hour", "trace_count, error_count, latency_count, latency_us",
      f"count(*), {_FAILED}, count(latency_us), coalesce(sum(latency_us), 0)",
